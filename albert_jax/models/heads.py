@@ -1,0 +1,68 @@
+"""What sits on an encoder: pooler, masked-LM head, sentence-pair head, and the model that pretraining trains."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from albert_jax.models.encoder import Encoder
+from albert_jax.models.layers import Dense, LayerNorm, activation
+from albert_jax.models.sizes import EncoderConfig
+
+
+def gather(x_BTD: jax.Array, positions_BM: jax.Array) -> jax.Array:
+  """x_BMD, the rows of x at the given positions."""
+  return jnp.take_along_axis(x_BTD, positions_BM[:, :, None], axis=1)
+
+
+class MaskedLMHead(nnx.Module):
+  """Dense to E → activation → LayerNorm → word table, transposed, + bias (arXiv 1810.04805, §3.1; released code)."""
+
+  def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
+    self.config = config
+    self.dense = Dense((config.width,), (config.embedding,), rngs=rngs)
+    self.norm = LayerNorm(config.embedding)
+    self.bias = nnx.Param(jnp.zeros((config.vocab_size,), jnp.float32))
+
+  def __call__(self, x_BMD: jax.Array, word_VE: jax.Array) -> jax.Array:
+    """logits_BMV, float32."""
+    x_BME = self.norm(activation(self.config.activation, self.dense(x_BMD)))
+    logits_BMV = jnp.einsum("BME,VE->BMV", x_BME, word_VE.astype(x_BME.dtype), preferred_element_type=jnp.float32)
+    return logits_BMV + self.bias[...]
+
+
+class Pooler(nnx.Module):
+  """Dense → tanh over an example's [CLS] vector."""
+
+  def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
+    self.dense = Dense((config.width,), (config.width,), rngs=rngs)
+
+  def __call__(self, x_BND: jax.Array) -> jax.Array:
+    """x_BND → x_BND."""
+    return jnp.tanh(self.dense(x_BND))
+
+
+class PretrainingModel(nnx.Module):
+  """Encoder with masked-LM head and, where there is a pair objective, pooler and two-way pair head."""
+
+  def __init__(self, config: EncoderConfig, *, pair: bool, rngs: nnx.Rngs):
+    self.encoder = Encoder(config, rngs=rngs)
+    self.mlm = MaskedLMHead(config, rngs=rngs)
+    self.pooler = Pooler(config, rngs=rngs) if pair else None
+    self.pair = Dense((config.width,), (2,), rngs=rngs) if pair else None
+
+  def __call__(self, batch: dict[str, jax.Array], rng: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
+    """Predicts the masked tokens and the pair labels.
+
+    Args:
+      batch: the contract of `data.pipeline`; labels and weights are not read.
+      rng: for dropout, or None for none.
+
+    Returns:
+      mlm_logits_BMV and pair_logits_BNC (C = 2; None without a pair objective), float32.
+    """
+    x_BTD = self.encoder(batch["tokens"], batch["types"], batch["examples"], batch["positions"], rng)
+    mlm_logits_BMV = self.mlm(gather(x_BTD, batch["mlm_positions"]), self.encoder.embeddings.word[...])
+    if self.pair is None:
+      return mlm_logits_BMV, None
+    pooled_BND = self.pooler(gather(x_BTD, batch["cls_positions"]))
+    return mlm_logits_BMV, self.pair(pooled_BND).astype(jnp.float32)
