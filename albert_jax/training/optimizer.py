@@ -1,0 +1,162 @@
+"""LAMB and AdamW as BERT and ALBERT were trained with them, and the learning-rate schedules.
+
+What differs from Optax's own: no bias correction by default, biases and LayerNorms neither decayed nor adapted, and one
+trust ratio per weight group of a stacked parameter instead of one per leaf.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from albert_jax.errors import InputError, unknown
+from albert_jax.training import parameters
+
+SCHEDULES = ("linear", "cosine", "constant")
+OPTIMIZERS = ("lamb", "adamw")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSettings:
+  """What the config's `optimizer` holds.
+
+  Attributes:
+    name: "lamb" or "adamw".
+    learning_rate: the peak.
+    warmup_steps: steps of linear warm-up from 0.
+    schedule: "linear" (BERT's: the decay counts from step 0), "cosine" or "constant".
+    floor: the rate at the end, as a fraction of the peak.
+    beta1: decay of the first moment.
+    beta2: decay of the second moment.
+    epsilon: added to the root of the second moment.
+    weight_decay: decoupled, scaled by the learning rate.
+    clip_norm: global norm of the gradient at most; 0 = no clip.
+    bias_correction: Adam's correction of the moments; the published recipes have none.
+  """
+
+  name: str = "lamb"
+  learning_rate: float = 1.76e-3
+  warmup_steps: int = 3125
+  schedule: str = "linear"
+  floor: float = 0.0
+  beta1: float = 0.9
+  beta2: float = 0.999
+  epsilon: float = 1e-6
+  weight_decay: float = 0.01
+  clip_norm: float = 1.0
+  bias_correction: bool = False
+
+  def __post_init__(self):
+    if self.name not in OPTIMIZERS:
+      raise unknown("optimizer.name", self.name, OPTIMIZERS)
+    if self.schedule not in SCHEDULES:
+      raise unknown("optimizer.schedule", self.schedule, SCHEDULES)
+    for name in ("learning_rate", "warmup_steps", "weight_decay", "clip_norm", "floor"):
+      if getattr(self, name) < 0:
+        raise InputError(f"optimizer.{name} must not be negative, got {getattr(self, name)}.")
+    for name in ("beta1", "beta2", "floor"):
+      if not 0 <= getattr(self, name) <= 1:
+        raise InputError(f"optimizer.{name} must be between 0 and 1, got {getattr(self, name)}.")
+    if self.epsilon <= 0:
+      raise InputError(f"optimizer.epsilon must be positive, got {self.epsilon}.")
+
+
+def make_schedule(settings: OptimizerSettings, steps: int) -> optax.Schedule:
+  """The learning rate of each step, as a function of the step's number.
+
+  As in BERT's released code, the linear decay runs from the peak at step 0 to the floor at step `steps`, and warm-up
+  replaces its beginning: the rate is 0 in step 0 and a little under the peak when warm-up ends. Cosine does the same.
+
+  Raises:
+    InputError: warm-up is longer than the training.
+  """
+  if settings.warmup_steps > steps:
+    raise InputError(f"optimizer.warmup_steps {settings.warmup_steps} is more than train.steps {steps}.")
+  peak, floor = settings.learning_rate, settings.floor
+
+  def schedule(step):
+    step = jnp.asarray(step, jnp.float32)
+    done = jnp.clip(step / steps, 0, 1)
+    shape = {
+      "linear": floor + (1 - floor) * (1 - done),
+      "cosine": floor + (1 - floor) * 0.5 * (1 + jnp.cos(jnp.pi * done)),
+      "constant": jnp.ones_like(done),
+    }[settings.schedule]
+    warmup = step / max(settings.warmup_steps, 1)
+    return peak * jnp.where(step < settings.warmup_steps, warmup, shape)
+
+  return schedule
+
+
+def make_optimizer(settings: OptimizerSettings, schedule: optax.Schedule, params) -> optax.GradientTransformation:
+  """Builds clip → moments → decay → (LAMB) trust ratio → learning rate.
+
+  Args:
+    settings: the config's `optimizer`.
+    schedule: see `make_schedule`.
+    params: the parameters or their shapes: they tell which are vectors and which are stacked by group.
+  """
+  dims = parameters.param_dims(params)
+  vectors = parameters.vector_mask(params)
+  matrices = jax.tree.map(lambda is_vector: not is_vector, vectors)
+  chain = [
+    optax.clip_by_global_norm(settings.clip_norm) if settings.clip_norm else optax.identity(),
+    scale_by_moments(settings.beta1, settings.beta2, settings.epsilon, settings.bias_correction),
+    optax.add_decayed_weights(settings.weight_decay, mask=matrices),
+  ]
+  if settings.name == "lamb":
+    chain.append(scale_by_group_trust_ratio(dims, matrices))
+  return optax.chain(*chain, optax.scale_by_learning_rate(schedule))
+
+
+class MomentsState(NamedTuple):
+  """Running means of the gradient and of its square, and the number of updates."""
+
+  count: jax.Array
+  mu: optax.Updates
+  nu: optax.Updates
+
+
+def scale_by_moments(beta1: float, beta2: float, epsilon: float, bias_correction: bool) -> optax.GradientTransformation:
+  """Adam's direction, m / (√v + ε) (arXiv 1412.6980, algorithm 1; BERT's code has no bias correction)."""
+
+  def init(params):
+    zeros = optax.tree.zeros_like(params)
+    return MomentsState(jnp.zeros([], jnp.int32), zeros, jax.tree.map(jnp.copy, zeros))
+
+  def update(gradients, state, params=None):
+    del params
+    count = state.count + 1
+    mu = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, state.mu, gradients)
+    nu = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * jnp.square(g), state.nu, gradients)
+    scale1 = 1 - beta1**count if bias_correction else 1.0
+    scale2 = 1 - beta2**count if bias_correction else 1.0
+    updates = jax.tree.map(lambda m, v: (m / scale1) / (jnp.sqrt(v / scale2) + epsilon), mu, nu)
+    return updates, MomentsState(count, mu, nu)
+
+  return optax.GradientTransformation(init, update)
+
+
+def scale_by_group_trust_ratio(dims, adapted) -> optax.GradientTransformation:
+  """Scales each update by ‖w‖/‖update‖, 1 where either is 0 (LAMB, arXiv 1904.00962, algorithm 2).
+
+  Args:
+    dims: tree of letters; a parameter with a leading G has one ratio per group, any other has one.
+    adapted: tree of booleans; where false the update passes unscaled.
+  """
+
+  def scale(update, w, letters, is_adapted):
+    if not is_adapted:
+      return update
+    axes = tuple(range(1 if parameters.is_stacked(letters) else 0, w.ndim))
+    w_norm = jnp.sqrt(jnp.sum(jnp.square(w), axes, keepdims=True))
+    update_norm = jnp.sqrt(jnp.sum(jnp.square(update), axes, keepdims=True))
+    defined = (w_norm > 0) & (update_norm > 0)
+    return update * jnp.where(defined, w_norm / jnp.where(defined, update_norm, 1), 1)
+
+  def update(updates, state, params):
+    return jax.tree.map(scale, updates, params, dims, adapted), state
+
+  return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
