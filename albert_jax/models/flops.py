@@ -1,0 +1,22 @@
+"""The training FLOPs of a token, by formula: what MFU is measured against (arXiv 2204.02311, appendix B)."""
+
+from albert_jax.models.sizes import EncoderConfig
+
+
+def flops_per_token(config: EncoderConfig, *, length: int, predictions: int) -> float:
+  """FLOPs of forward and backward per position of a row; the backward pass costs twice the forward.
+
+  Counted are the matrix products of the layers (shared weights cost what unshared ones do), attention over the whole row,
+  the embedding projection and the masked-LM head; recomputation, softmax, LayerNorm and the pooler are not.
+
+  Args:
+    config: the encoder.
+    length: T, positions a row.
+    predictions: M, positions a row at which the masked-LM head is applied.
+  """
+  projections = 2 * 4 * config.width * config.width
+  feed_forward = 2 * 2 * config.width * config.ffn
+  attention = 2 * 2 * length * config.width
+  embedding = 2 * config.embedding * config.width if config.has_projection else 0
+  head = 2 * config.embedding * (config.width + config.vocab_size) * predictions / length
+  return 3 * (config.layers * (projections + feed_forward + attention) + embedding + head)
