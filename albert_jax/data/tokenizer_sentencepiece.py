@@ -1,0 +1,121 @@
+"""ALBERT's tokenizer: its text normalisation and its rule for commas, around a SentencePiece model."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import sentencepiece
+
+from albert_jax.data.tokenizer import Tokenizer
+from albert_jax.errors import InputError
+
+SPACE = "▁"
+# Scripts that set no space between words, by the first word of their characters' Unicode names.
+UNSPACED_SCRIPTS = frozenset(["CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"])
+
+
+def normalise(text: str, *, lowercase: bool = True) -> str:
+  """Text as ALBERT's SentencePiece models expect it (google-research/albert, `tokenization.py`)."""
+  text = " ".join(text.split()).replace("``", '"').replace("''", '"')
+  if not lowercase:
+    return text
+  if not text.isascii():
+    text = unicodedata.normalize("NFKD", text)
+    for character in set(text):
+      if unicodedata.combining(character):
+        text = text.replace(character, "")
+  return text.lower()
+
+
+class SentencePieceTokenizer(Tokenizer):
+  """A SentencePiece model, with the ids that Google's ALBERT code gives.
+
+  A piece that ends in a digit and a comma is encoded again without the comma, which follows as its own
+  piece: "2008," is the year and a comma, as "2008." is.
+  """
+
+  kind = "sentencepiece"
+  special_pieces = ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
+
+  def __init__(self, content: bytes, path: str, lowercase: bool | None = None):
+    super().__init__(content, path, lowercase)
+    self._forged = set(self.special_ids) - {self.unk_id}
+    self._comma_ids = {
+      i: self._without_comma(piece)
+      for i, piece in enumerate(self._pieces)
+      if len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit()
+    }
+    self._rewrites = frozenset(self._comma_ids) | self._forged
+    self._specials = re.compile("|".join(map(re.escape, self.special_pieces)))
+
+  def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+    """The ids of each text, without [CLS] and [SEP]; uses one core."""
+    texts = [normalise(text, lowercase=self.lowercase) for text in texts]
+    batch = self._model.encode(texts, num_threads=1)
+    # Scanning for the few ids that are rewritten is much cheaper than building each list again.
+    return [ids if self._rewrites.isdisjoint(ids) else self._rewrite(ids) for ids in batch]
+
+  def decode(self, ids: Sequence[int]) -> str:
+    """Readable text (normalised, as the model saw it); special pieces stay visible."""
+    words, run = [], []
+    for i in [*ids, None]:
+      if i is not None and i not in self.special_ids:
+        run.append(int(i))
+        continue
+      if run:
+        space = " " if self._pieces[run[0]].startswith(SPACE) else ""
+        words.append(space + self._model.decode(run))
+        run = []
+      if i is not None:
+        words.append(" " + self._pieces[i])
+    return "".join(words).strip()
+
+  def _read_vocabulary(self) -> list[str]:
+    self._model = sentencepiece.SentencePieceProcessor()
+    try:
+      self._model.LoadFromSerializedProto(self._content)
+    except RuntimeError as e:
+      raise InputError(
+        f"{self.path}: not a SentencePiece model, or a damaged one. "
+        "Fetch it again; a WordPiece vocabulary is named .txt."
+      ) from e
+    return self._model.id_to_piece(list(range(self._model.get_piece_size())))
+
+  def _starts_word(self, piece: str) -> bool:
+    # A byte of a character that is not in the vocabulary continues the word that the character is in.
+    if self._model.is_byte(self._model.piece_to_id(piece)):
+      return False
+    if piece.startswith(SPACE) or unicodedata.category(piece[0])[0] in "PS":
+      return True
+    return any(unicodedata.name(c, "").split(" ")[0] in UNSPACED_SCRIPTS for c in piece)
+
+  def _without_comma(self, piece: str) -> list[int]:
+    rest = self._model.encode(piece[:-1].replace(SPACE, ""), out_type=str)
+    if not piece.startswith(SPACE) and rest[0].startswith(SPACE):
+      rest[0] = rest[0][1:]
+    return [self._model.piece_to_id(p) for p in [*rest, ","] if p]
+
+  def _rewrite(self, ids: list[int]) -> list[int]:
+    new = []
+    for i in ids:
+      # A special id can come from text only where a model defines it as a user's symbol.
+      new.extend(self._comma_ids.get(i) or ([self.unk_id] if i in self._forged else [i]))
+    return new
+
+  def _encode_special(self, text: str) -> list[int]:
+    ids, end = [], 0
+    for match in [*self._specials.finditer(text), None]:
+      part = text[end : match.start() if match else None]
+      new = self.encode_batch([part])[0]
+      # SentencePiece sets a space before every text; after "[MASK]" in "[MASK]." there is none.
+      if end and new and not part[0].isspace():
+        new = self._drop_space(new)
+      ids += new
+      if match:
+        ids.append(self.special_ids[self.special_pieces.index(match.group())])
+        end = match.end()
+    return ids
+
+  def _drop_space(self, ids: list[int]) -> list[int]:
+    first = self._pieces[ids[0]].removeprefix(SPACE)
+    return ([self._model.piece_to_id(first)] if first else []) + ids[1:]
