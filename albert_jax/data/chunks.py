@@ -1,0 +1,92 @@
+"""Cuts documents into chunks: whole, consecutive sentences of one document that fit a row.
+
+Every decision is a hash of (seed, document key, chunk number), so that neither the order of the
+documents nor the number of processes changes a single chunk.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+from albert_jax.errors import InputError
+
+SPECIALS = 3  # [CLS] A [SEP] B [SEP]
+LAYOUTS = ("auto", "sentences", "paragraphs")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleSettings:
+  """What decides a set of examples, next to its text and its tokenizer.
+
+  Attributes:
+    max_length: tokens in a row, [CLS] and both [SEP] included; a chunk is at most 3 shorter.
+    short_seq_prob: share of the chunks whose target length is uniform in 2…max_length - 3
+      (BERT, appendix A.2).
+    layout: what a line of the text holds: "sentences", "paragraphs", or "auto" to look.
+    valid_fraction: expected share of the documents that are held out; never less than one document.
+    seed: decides the targets and which documents are held out.
+  """
+
+  max_length: int = 512
+  short_seq_prob: float = 0.1
+  layout: str = "auto"
+  valid_fraction: float = 0.01
+  seed: int = 0
+
+  def __post_init__(self):
+    if self.max_length < 8:
+      raise InputError(f"max_length is {self.max_length}: a row needs at least 8 tokens.")
+    if not 0 <= self.short_seq_prob <= 1:
+      raise InputError(f"short_seq_prob is {self.short_seq_prob}: it must lie in [0, 1].")
+    if not 0 < self.valid_fraction < 1:
+      raise InputError(
+        f"valid_fraction is {self.valid_fraction}: it must lie between 0 and 1; "
+        "a tiny one, like 1e-9, holds out a single document."
+      )
+    if self.layout not in LAYOUTS:
+      raise InputError(f"layout is {self.layout!r}: it must be one of {', '.join(LAYOUTS)}.")
+
+  @property
+  def chunk_length(self) -> int:
+    """The most tokens that a chunk holds."""
+    return self.max_length - SPECIALS
+
+
+def stable_hash(*parts: object) -> int:
+  """64-bit hash of the parts' text, equal in every process and on every machine."""
+  text = "\0".join(map(str, parts))
+  return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def _target(key: str, number: int, settings: ExampleSettings) -> int:
+  """The length that chunk `number` of document `key` fills up to."""
+  if stable_hash("short", settings.seed, key, number) >= settings.short_seq_prob * 2**64:
+    return settings.chunk_length
+  return 2 + stable_hash("target", settings.seed, key, number) % (settings.chunk_length - 1)
+
+
+def document_chunks(sentence_lengths: Sequence[int], key: str, settings: ExampleSettings) -> list[list[int]]:
+  """Divides a document's tokens, in order and without loss, into chunks of whole sentences.
+
+  A sentence longer than its chunk's target is cut there, and goes on in the next chunk.
+
+  Args:
+    sentence_lengths: tokens in each sentence of the document.
+    key: the document's key.
+
+  Returns:
+    For each chunk the lengths of its sentences, none of them 0.
+  """
+  chunks, chunk, filled = [], [], 0
+  target = _target(key, 0, settings)
+  for length in sentence_lengths:
+    while length:
+      if chunk and filled + length > target:
+        chunks.append(chunk)
+        chunk, filled = [], 0
+        target = _target(key, len(chunks), settings)
+      piece = min(length, target)
+      chunk.append(piece)
+      filled += piece
+      length -= piece
+  return [*chunks, chunk] if chunk else chunks

@@ -1,0 +1,220 @@
+"""Prepares sets of examples: made once for a text, a tokenizer and settings, then found again.
+
+A set is a TFDS dataset (array_record) that also holds `metadata.json`, the lengths and unigram counts
+that batching wants before it reads a record, and a copy of the tokenizer.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import functools
+import io
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from absl import logging
+
+from albert_jax.data.chunks import ExampleSettings
+from albert_jax.data.document_encoder import SPLITS, DocumentEncoder, valid_threshold
+from albert_jax.data.example_builder import PretrainingExamples
+from albert_jax.data.example_reader import (
+  METADATA,
+  UNIGRAM_COUNTS,
+  ExampleBatch,
+  Examples,
+  lengths_file,
+  open_examples,
+  open_tokenizer,
+  read_metadata,
+)
+from albert_jax.data.sentences import detect_layout
+from albert_jax.data.sources import Source, digest
+from albert_jax.data.tokenizer import Tokenizer
+from albert_jax.errors import InputError
+
+__all__ = [
+  "SPLITS",
+  "ExampleBatch",
+  "ExampleSettings",
+  "Examples",
+  "open_examples",
+  "open_tokenizer",
+  "prepare",
+  "read_metadata",
+]
+
+ALGORITHM = 1  # raise it when the same text and settings give other examples
+
+
+def prepare(
+  source: Source,
+  tokenizer: Tokenizer,
+  settings: ExampleSettings,
+  cache_dir: os.PathLike,
+  *,
+  processes: int | None = None,
+  beam_runner: str | None = None,
+  beam_options: Sequence[str] = (),
+  progress: bool = True,
+) -> Path:
+  """Makes the set of examples unless it is already there, and returns its directory.
+
+  Args:
+    processes: local processes; None takes every core that this process may use.
+    beam_runner: a Beam runner by name, to use instead of local processes; its workers must see
+      `cache_dir`. The records are the same.
+    beam_options: flags for Beam, like "--project=...".
+
+  Raises:
+    InputError: too little text, a directory that cannot be written, or no space left.
+  """
+  directory = _directory(source, tokenizer, settings, Path(cache_dir).expanduser().absolute())
+  if (directory / METADATA).exists():
+    return directory
+  with _one_at_a_time(directory), _plain_errors(cache_dir):
+    if not (directory / METADATA).exists():
+      for leftover in directory.parent.glob("*.incomplete*"):  # of a process that was killed
+        shutil.rmtree(leftover)
+      layout = detect_layout(source) if settings.layout == "auto" else settings.layout
+      encoder = DocumentEncoder(tokenizer, settings, layout, valid_threshold(source, settings))
+      builder = PretrainingExamples(
+        source=source,
+        encoder=encoder,
+        processes=processes or len(os.sched_getaffinity(0)),
+        use_beam=beam_runner is not None,
+        progress=progress,
+        finish=functools.partial(_finish, source, encoder),
+        data_dir=directory.parent.parent,
+      )
+      with (
+        contextlib.redirect_stdout(io.StringIO()),  # TFDS prints that it "downloads"
+        tempfile.TemporaryDirectory() as unused,
+      ):
+        builder.download_and_prepare(download_dir=unused, download_config=_download_config(beam_runner, beam_options))
+  return directory
+
+
+def _directory(source: Source, tokenizer: Tokenizer, settings: ExampleSettings, cache_dir: Path) -> Path:
+  """A folder named after what is in it, and TFDS's own layout, name/version, inside."""
+  identity = digest(ALGORITHM, source.fingerprint, tokenizer.fingerprint, dataclasses.asdict(settings))
+  names = (source.spec, Path(tokenizer.path).stem)
+  readable = [re.sub(r"[^A-Za-z0-9]+", "_", name.rsplit("/", 1)[-1]).strip("_") for name in names]
+  name = "-".join([*(name[:32] for name in readable), str(settings.max_length), identity[:16]])
+  return cache_dir / name / PretrainingExamples.name / str(PretrainingExamples.VERSION)
+
+
+def _download_config(beam_runner: str | None, beam_options: Sequence[str]):
+  if beam_runner is None:
+    return tfds.download.DownloadConfig(try_download_gcs=False)
+  try:
+    from apache_beam.options.pipeline_options import PipelineOptions
+  except ImportError as error:
+    raise InputError(f"Runner {beam_runner!r} needs Apache Beam: pip install 'albert_jax[beam]'.") from error
+  options = PipelineOptions(list(beam_options))
+  return tfds.download.DownloadConfig(try_download_gcs=False, beam_runner=beam_runner, beam_options=options)
+
+
+def _finish(source: Source, encoder: DocumentEncoder, directory: os.PathLike, splits) -> None:
+  """Adds to the written records everything else that a set holds; `metadata.json` comes last."""
+  directory, tokenizer = Path(directory), encoder.tokenizer
+  copy = "tokenizer" + Path(tokenizer.path).suffix
+  shutil.copyfile(tokenizer.path, directory / copy)
+  metadata = {
+    "source": {"spec": source.spec, "fingerprint": source.fingerprint},
+    "tokenizer": {
+      "file": copy,
+      "path": tokenizer.path,
+      "kind": tokenizer.kind,
+      "vocab_size": tokenizer.vocab_size,
+      "lowercase": tokenizer.lowercase,
+      "fingerprint": tokenizer.fingerprint,
+    },
+    "settings": dataclasses.asdict(encoder.settings),
+    "layout": encoder.layout,
+    "dtypes": {
+      "tokens": encoder.token_dtype.name,
+      "sentence_lengths": encoder.length_dtype.name,
+    },
+    "splits": {name: {"shards": _shards(directory, split)} for name, split in splits.items()},
+  }
+  for name in splits:
+    counts, lengths, unigrams = _count(Examples(directory, name, metadata), tokenizer.vocab_size)
+    metadata["splits"][name] = counts | metadata["splits"][name]
+    np.save(directory / lengths_file(name), lengths)
+    if name == "train":
+      np.save(directory / UNIGRAM_COUNTS, unigrams)
+  (directory / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
+
+
+def _shards(directory: Path, split: tfds.core.SplitInfo) -> list[dict]:
+  return [
+    {"file": name, "examples": length, "bytes": (directory / name).stat().st_size}
+    for name, length in zip(sorted(split.filenames), split.shard_lengths)
+  ]
+
+
+def _count(examples: Examples, vocab_size: int) -> tuple[dict, np.ndarray, np.ndarray]:
+  """Passes once over a split: its counts, its lengths [X] and its unigram counts [V]."""
+  lengths = np.empty(len(examples), np.int32)
+  unigrams = np.zeros(vocab_size, np.int64)
+  documents = sentences = 0
+  previous = None
+  for start in range(0, len(examples), 4096):
+    batch = examples.get(np.arange(start, min(start + 4096, len(examples))))
+    lengths[start : start + len(batch.lengths)] = batch.lengths
+    unigrams += np.bincount(batch.tokens, minlength=vocab_size)
+    sentences += len(batch.sentence_lengths)
+    # A document's examples are neighbours.
+    documents += np.count_nonzero(np.diff(batch.document)) + (batch.document[0] != previous)
+    previous = batch.document[-1]
+  counts = {
+    "documents": int(documents),
+    "sentences": sentences,
+    "tokens": int(unigrams.sum()),
+    "examples": len(examples),
+  }
+  return counts, lengths, unigrams
+
+
+@contextlib.contextmanager
+def _one_at_a_time(directory: Path) -> Iterator[None]:
+  """Holds the set's lock, so that a second process waits for the set instead of making it too.
+
+  The system frees the lock of a process that dies.
+  """
+  path = directory.parent.parent / "lock"
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.open("w")
+  except OSError as error:
+    raise InputError(f"Cannot write to {path.parent}: {error.strerror}. Choose another data.cache_dir.") from error
+  with lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      logging.info("Another process prepares %s; waiting for it.", directory)
+      fcntl.flock(lock, fcntl.LOCK_EX)
+    yield
+
+
+@contextlib.contextmanager
+def _plain_errors(cache_dir: os.PathLike) -> Iterator[None]:
+  """Turns a full disk and a directory that refuses files into an InputError."""
+  try:
+    yield
+  except (OSError, RuntimeError) as error:
+    text = str(error)
+    full = getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in text
+    if full:
+      raise InputError(
+        f"No space left in {cache_dir}. Free some, or choose another data.cache_dir; nothing half-written remains."
+      ) from error
+    raise
