@@ -3,7 +3,7 @@
 import itertools
 import re
 
-from albert_jax.data.sources import Source
+from albert_jax.data.source_base import Source
 from albert_jax.errors import InputError
 
 LAYOUTS = ("sentences", "paragraphs")

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import pyarrow
 import pyarrow.parquet
 
-from albert_jax.data.sources import Source, digest
+from albert_jax.data.source_base import Source, digest
 from albert_jax.errors import InputError
 
 # What bounds memory: a longer .txt document goes on as a new one, a longer line is refused.

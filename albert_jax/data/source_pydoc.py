@@ -18,7 +18,7 @@ import sysconfig
 from collections.abc import Iterator
 
 from albert_jax.data.docstrings import prose
-from albert_jax.data.sources import Source, digest
+from albert_jax.data.source_base import Source, digest
 
 # Import name -> distribution, of dependencies (direct, or numpy's and jax's own) with much to read.
 PACKAGES = {

@@ -5,7 +5,7 @@ import functools
 import os
 from collections.abc import Iterator
 
-from albert_jax.data.sources import Source, digest
+from albert_jax.data.source_base import Source, digest
 
 ROWS_PER_SHARD = 10_000
 

@@ -1,90 +1,23 @@
-"""One small interface to the two tokenizers: SentencePiece (ALBERT) and WordPiece (BERT)."""
+"""Tokenizers: SentencePiece (ALBERT) and WordPiece (BERT), loaded from a file or trained from a source."""
 
-import abc
-import hashlib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator
 
-import numpy as np
+from absl import logging
 
+from albert_jax.data.sentences import document_sentences
+from albert_jax.data.source_base import Source, digest
+from albert_jax.data.tokenizer_base import Tokenizer
+from albert_jax.data.tokenizer_sentencepiece import SentencePieceTokenizer, train_sentencepiece
+from albert_jax.data.tokenizer_wordpiece import WordPieceTokenizer, train_wordpiece
 from albert_jax.errors import InputError
 
+TRAINING_VERSION = 1  # raise it when the same text gives another vocabulary
+CHARACTERS_PER_PIECE = 1000  # of training text; more hardly changes the pieces and costs time
 
-class Tokenizer(abc.ABC):
-  """Text to ids and back; picklable, also to a machine that lacks the file.
-
-  Attributes:
-    kind: "sentencepiece" or "wordpiece".
-    path: the file that it was loaded from.
-    lowercase: whether text is lower-cased and stripped of accents before it is encoded.
-    vocab_size: the number of ids.
-    pad_id, unk_id, cls_id, sep_id, mask_id: the special pieces; `special_ids` is all five.
-    word_starts: [V] bool, the pieces that begin a word (for whole-word masking).
-    fingerprint: hex digest of the vocabulary and of the rules for normalising text.
-  """
-
-  kind: str
-  special_pieces: tuple[str, ...]  # pad, unk, cls, sep, mask
-  normalisation_version = 1  # raise it when the same text gets other ids
-
-  def __init__(self, content: bytes, path: str, lowercase: bool | None):
-    self._content = content
-    self.path = path
-    pieces = self._read_vocabulary()
-    ids = {piece: i for i, piece in enumerate(pieces)}
-    missing = [piece for piece in self.special_pieces if piece not in ids]
-    if missing:
-      raise InputError(
-        f"{path}: the vocabulary lacks {', '.join(missing)}. A {self.kind} vocabulary needs the special "
-        f"pieces {', '.join(self.special_pieces)}; scripts/train_tokenizer.py trains one that has them."
-      )
-    if lowercase is None:
-      lowercase = not any(p != p.lower() for p in pieces if p not in self.special_pieces and p[0] != "[")
-    self.vocab_size = len(pieces)
-    self.lowercase = lowercase
-    self.special_ids = tuple(ids[piece] for piece in self.special_pieces)
-    self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = self.special_ids
-    self.word_starts = np.array([i in self.special_ids or self._starts_word(p) for i, p in enumerate(pieces)])
-    rules = f"{self.kind} {self.normalisation_version} {lowercase} ".encode()
-    self.fingerprint = hashlib.sha256(rules + content).hexdigest()
-    self._pieces = pieces
-
-  def __reduce__(self):
-    return type(self), (self._content, self.path, self.lowercase)
-
-  def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
-    """The ids of a text, without [CLS] and [SEP].
-
-    Text such as "[MASK]" is spelled out like any other, because a corpus that mentions it must not forge
-    special ids; with `allow_special` it is the special piece (for fill-mask prompts).
-    """
-    if allow_special:
-      return self._encode_special(text)
-    return self.encode_batch([text])[0]
-
-  @abc.abstractmethod
-  def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-    """The ids of each text, without [CLS] and [SEP]; uses one core."""
-
-  @abc.abstractmethod
-  def decode(self, ids: Sequence[int]) -> str:
-    """Readable text (normalised, as the model saw it); special pieces stay visible."""
-
-  def pieces(self, ids: Sequence[int]) -> list[str]:
-    """The piece of each id."""
-    return [self._pieces[i] for i in ids]
-
-  @abc.abstractmethod
-  def _read_vocabulary(self) -> list[str]:
-    """Reads `_content` and returns the piece of each id; InputError if it is damaged."""
-
-  @abc.abstractmethod
-  def _starts_word(self, piece: str) -> bool:
-    """Whether a piece (not a special one) begins a word."""
-
-  @abc.abstractmethod
-  def _encode_special(self, text: str) -> list[int]:
-    """Encodes with the names of special pieces taken as those pieces."""
+_CLASSES = {".model": SentencePieceTokenizer, ".txt": WordPieceTokenizer}
+_TRAINERS = {"sentencepiece": (".model", train_sentencepiece), "wordpiece": (".txt", train_wordpiece)}
 
 
 def load_tokenizer(path: str, *, lowercase: bool | None = None) -> Tokenizer:
@@ -92,21 +25,85 @@ def load_tokenizer(path: str, *, lowercase: bool | None = None) -> Tokenizer:
 
   `lowercase` None looks at the vocabulary: one without a capital letter is an uncased one.
   """
-  # Imported here: both import this module for `Tokenizer`.
-  from albert_jax.data.tokenizer_sentencepiece import SentencePieceTokenizer
-  from albert_jax.data.tokenizer_wordpiece import WordPieceTokenizer
-
-  kinds = {".model": SentencePieceTokenizer, ".txt": WordPieceTokenizer}
   path = os.fspath(path)
-  make = kinds.get(os.path.splitext(path)[1])
+  make = _CLASSES.get(os.path.splitext(path)[1])
   if make is None:
     raise InputError(
-      f"{path!r} is no tokenizer: give a SentencePiece .model, a WordPiece vocabulary .txt, or "
-      f"how to train one, as in train:sentencepiece:4096."
+      f"{path!r} is no tokenizer. Give a SentencePiece model (.model), a WordPiece vocabulary (.txt), or how to train "
+      "one, as in train:sentencepiece:4096."
     )
   try:
     with open(path, "rb") as f:
       content = f.read()
   except OSError as e:
-    raise InputError(f"Tokenizer {path!r} cannot be read: {e.strerror}. Check data.tokenizer.") from e
+    raise InputError(f"Tokenizer {path!r} cannot be read ({e.strerror}). Check the path.") from e
   return make(content, path, lowercase)
+
+
+def train_tokenizer(
+  kind: str, texts: Iterable[str], vocab_size: int, path: str, *, lowercase: bool = True
+) -> Tokenizer:
+  """Trains a vocabulary of exactly `vocab_size` pieces and writes it to `path`, whole or not at all.
+
+  Args:
+    kind: "sentencepiece" or "wordpiece".
+    texts: documents, a paragraph or a sentence a line; all of them are held in memory.
+    vocab_size: the number of pieces, the five special ones included.
+    path: ends in .model (SentencePiece) or .txt (WordPiece).
+    lowercase: lower-case the text and strip its accents.
+
+  Raises:
+    InputError: the text is too small for the size (the message says the largest possible one).
+  """
+  suffix, train = _trainer(kind)
+  path = os.fspath(path)
+  if not path.endswith(suffix):
+    raise InputError(f"{path!r} should end in {suffix}: that is how a {kind} vocabulary is recognised.")
+  lines = (line for text in texts for line in document_sentences(text, "paragraphs"))
+  content = train(lines, vocab_size, lowercase=lowercase)
+  os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+  temporary = f"{path}.{os.getpid()}.tmp"
+  with open(temporary, "wb") as f:
+    f.write(content)
+  os.replace(temporary, path)
+  return load_tokenizer(path, lowercase=lowercase)
+
+
+def resolve_tokenizer(spec: str, source: Source, cache_dir: str) -> Tokenizer:
+  """Loads the tokenizer that `spec` names: a file, or `train:KIND:SIZE` to train one on the source.
+
+  A trained one is kept in `cache_dir`, once for each (text, kind, size, version of the training).
+  """
+  if not spec.startswith("train:"):
+    return load_tokenizer(spec)
+  match = re.fullmatch(r"train:(\w+):(\d+)", spec)
+  if not match:
+    raise InputError(f"Tokenizer {spec!r}: the form is train:KIND:SIZE, as in train:sentencepiece:4096.")
+  kind, size = match[1], int(match[2])
+  suffix, _ = _trainer(kind)
+  key = digest(source.fingerprint, kind, size, TRAINING_VERSION)[:16]
+  path = os.path.join(cache_dir, f"{kind}-{size}-{key}{suffix}")
+  if os.path.exists(path):
+    return load_tokenizer(path, lowercase=True)
+  logging.info("Training a %s vocabulary of %d pieces on %s", kind, size, source.spec)
+  return train_tokenizer(kind, sample_texts(source, size * CHARACTERS_PER_PIECE), size, path)
+
+
+def sample_texts(source: Source, characters: int) -> Iterator[str]:
+  """The first documents of every shard, about `characters` in all; what a shard leaves goes to the next."""
+  for index, shard in enumerate(source.shards):
+    share = characters // (len(source.shards) - index)
+    for _, text in source.read(shard):
+      yield text
+      share -= len(text)
+      characters -= len(text)
+      if share <= 0:
+        break
+    if characters <= 0:
+      return
+
+
+def _trainer(kind: str):
+  if kind not in _TRAINERS:
+    raise InputError(f"Unknown kind of tokenizer {kind!r}: it is one of {', '.join(_TRAINERS)}.")
+  return _TRAINERS[kind]

@@ -1,12 +1,13 @@
 """ALBERT's tokenizer: its text normalisation and its rule for commas, around a SentencePiece model."""
 
+import io
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import sentencepiece
 
-from albert_jax.data.tokenizer import Tokenizer
+from albert_jax.data.tokenizer_base import Tokenizer
 from albert_jax.errors import InputError
 
 SPACE = "▁"
@@ -119,3 +120,37 @@ class SentencePieceTokenizer(Tokenizer):
   def _drop_space(self, ids: list[int]) -> list[int]:
     first = self._pieces[ids[0]].removeprefix(SPACE)
     return ([self._model.piece_to_id(first)] if first else []) + ids[1:]
+
+
+def train_sentencepiece(lines: Iterable[str], vocab_size: int, *, lowercase: bool = True) -> bytes:
+  """Trains a unigram model with ALBERT's settings and special ids 0-4; the same lines give the same model."""
+  model = io.BytesIO()
+  normalised = (line for raw in lines if (line := normalise(raw, lowercase=lowercase)))
+  pad, unk, *control = SentencePieceTokenizer.special_pieces
+  try:
+    sentencepiece.SentencePieceTrainer.train(
+      sentence_iterator=normalised,
+      model_writer=model,
+      model_type="unigram",
+      vocab_size=vocab_size,
+      pad_id=0,
+      unk_id=1,
+      bos_id=-1,
+      eos_id=-1,
+      pad_piece=pad,
+      unk_piece=unk,
+      control_symbols=control,
+      user_defined_symbols=list('()"-.–£€'),
+      max_sentence_length=1 << 16,
+      num_threads=4,  # not the number of cores: sums over threads, and so the pieces, depend on it
+      minloglevel=2,
+    )
+  except RuntimeError as e:
+    if largest := re.search(r"value <= (\d+)", str(e)):
+      hint = f"the text is too small for it; the largest possible size is {largest[1]}"
+    elif smallest := re.search(r"\d+ vs (\d+)", str(e)):
+      hint = f"the text's characters alone need more than {smallest[1]}"
+    else:
+      hint = f"{e}; is there text in the source?"
+    raise InputError(f"Cannot train a SentencePiece vocabulary of {vocab_size} pieces: {hint}.") from e
+  return model.getvalue()

@@ -1,16 +1,19 @@
 """BERT's tokenizer: the `tokenizers` library around a vocabulary file."""
 
+import collections
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from albert_jax.data.tokenizer import Tokenizer
+from albert_jax.data.tokenizer_base import Tokenizer
 from albert_jax.errors import InputError
 
 # The data pipeline is parallel by processes; threads inside each would fight for the same cores.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+MAX_ALPHABET = 1000  # rarer characters are [UNK]
 
 
 class WordPieceTokenizer(Tokenizer):
@@ -48,11 +51,57 @@ class WordPieceTokenizer(Tokenizer):
 
   def _make_backend(self) -> tokenizers.Tokenizer:
     vocabulary = {piece: i for i, piece in enumerate(self._pieces)}
-    backend = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=self.lowercase)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.WordPiece()
-    return backend
+    return _make_backend(models.WordPiece(vocabulary, unk_token="[UNK]"), lowercase=self.lowercase)
 
   def _encode_special(self, text: str) -> list[int]:
     return self._special.encode(text, add_special_tokens=False).ids
+
+
+def train_wordpiece(lines: Iterable[str], vocab_size: int, *, lowercase: bool = True) -> bytes:
+  """Trains a WordPiece vocabulary with special ids 0-4; the same lines give the same vocabulary."""
+  specials = WordPieceTokenizer.special_pieces
+  backend = _make_backend(models.WordPiece(unk_token="[UNK]"), lowercase=lowercase)
+  words = collections.Counter(word for line in lines for word in backend.normalizer.normalize_str(line).split())
+  alphabet, continuing = _alphabets(words, backend.pre_tokenizer)
+  smallest = len(specials) + len(alphabet) + len(continuing)
+  if vocab_size < smallest:
+    raise _size_error(vocab_size, f"the text's characters alone need {smallest}")
+  trainer = trainers.WordPieceTrainer(
+    vocab_size=vocab_size,
+    min_frequency=2,
+    limit_alphabet=len(alphabet),
+    initial_alphabet=alphabet,
+    # Left to itself, the trainer numbers the continuing characters in the order of a hash table, and ties between
+    # merges go by these numbers: the vocabulary would change from run to run.
+    special_tokens=[*specials, *("##" + c for c in continuing)],
+    show_progress=False,
+  )
+  backend.train_from_iterator((" ".join([word] * n) for word, n in words.items()), trainer)
+  vocabulary = backend.get_vocab()
+  if len(vocabulary) < vocab_size:
+    raise _size_error(vocab_size, f"the text is too small for it; the largest possible size is {len(vocabulary)}")
+  return "".join(piece + "\n" for piece in sorted(vocabulary, key=vocabulary.get)).encode()
+
+
+def _alphabets(words: dict[str, int], pre_tokenizer: pre_tokenizers.PreTokenizer) -> tuple[list[str], list[str]]:
+  """The commonest characters, and those of them that occur inside words."""
+  counts: collections.Counter[str] = collections.Counter()
+  continuing: set[str] = set()
+  for word, n in words.items():
+    for part, _ in pre_tokenizer.pre_tokenize_str(word):
+      counts.update(dict.fromkeys(part, n))
+      continuing.update(part[1:])
+  commonest = sorted(counts, key=lambda c: (-counts[c], c))[:MAX_ALPHABET]
+  return sorted(commonest), sorted(continuing.intersection(commonest))
+
+
+def _size_error(vocab_size: int, hint: str) -> InputError:
+  return InputError(f"Cannot train a WordPiece vocabulary of {vocab_size} pieces: {hint}.")
+
+
+def _make_backend(model: models.WordPiece, *, lowercase: bool) -> tokenizers.Tokenizer:
+  backend = tokenizers.Tokenizer(model)
+  backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+  backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+  backend.decoder = decoders.WordPiece()
+  return backend
