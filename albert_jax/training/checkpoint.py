@@ -29,10 +29,10 @@ class Checkpoints:
 
   def __init__(self, workdir: str, *, every: int = 1, keep: int = 1, keep_every: int = 0, read_only: bool = False):
     self.folder = Path(workdir).absolute() / FOLDER
+    self._every = every
     if read_only and not self.folder.is_dir():
       raise InputError(f"{self.folder} does not exist: give the workdir of a run that has saved a checkpoint.")
     options = ocp.CheckpointManagerOptions(
-      save_interval_steps=every,
       max_to_keep=None if read_only else keep,
       keep_period=keep_every or None,
       create=not read_only,
@@ -44,14 +44,16 @@ class Checkpoints:
     """The newest step, or None."""
     return self._manager.latest_step()
 
-  def save(self, state: TrainState, step: int, *, force: bool = False) -> bool:
-    """Starts to write the state if `every` asks for it or `force` does; returns whether it does.
+  def is_due(self, step: int) -> bool:
+    """Whether `every` asks for a checkpoint of this step."""
+    return step % self._every == 0
+
+  def save(self, state: TrainState, step: int) -> None:
+    """Starts to write the state of a step.
 
     The arrays are copied off the devices before this returns, so the state may be donated to the next step.
     """
-    if step == self.latest():
-      return False
-    return self._manager.save(step, args=ocp.args.PyTreeSave(_to_plain(state)), force=force)
+    self._manager.save(step, args=ocp.args.PyTreeSave(_to_plain(state)), force=True)
 
   def restore(self, state: TrainState, step: int | None = None) -> TrainState:
     """Reads a checkpoint.

@@ -39,6 +39,18 @@ class Trainable(Protocol):
   def loss_weights(self, batch: Batch) -> dict[str, jax.Array]:
     """The weights that `terms` gives the losses, from the batch alone."""
 
+  def metrics(self, means: dict[str, float]) -> dict[str, float]:
+    """What a person is told, from the means of the terms; holds at least `loss`."""
+
+  def batch_specs(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of a training batch."""
+
+  def flops_per_token(self) -> float:
+    """Training FLOPs per position of a row."""
+
+  def load_data(self) -> Any:
+    """An object with `train` and `evaluations` (by split): rows at random access, see `data.pipeline`."""
+
 
 def init_state(task: Trainable, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
   """A state at step 0."""

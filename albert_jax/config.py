@@ -1,0 +1,58 @@
+"""Config records: as frozen settings for the parts, and as files beside a run."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import ml_collections
+
+from albert_jax.errors import InputError
+
+FILE = "config.json"
+
+
+def make_settings(cls, record: ml_collections.ConfigDict, **more):
+  """Builds the frozen dataclass `cls` from the keys of a config record that are its fields. Config objects end here."""
+  names = {field.name for field in dataclasses.fields(cls)}
+  return cls(**{name: value for name, value in record.items() if name in names}, **more)
+
+
+def save_config(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Writes `config.json`, whole or not at all."""
+  path = Path(workdir) / FILE
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_suffix(".tmp")
+  temporary.write_text(config.to_json_best_effort(indent=2) + "\n", encoding="utf-8")
+  os.replace(temporary, path)
+
+
+def load_config(workdir: str) -> ml_collections.ConfigDict:
+  """Reads `config.json` of a workdir.
+
+  Raises:
+    InputError: it is not there, or not JSON.
+  """
+  path = Path(workdir) / FILE
+  try:
+    return ml_collections.ConfigDict(json.loads(path.read_text(encoding="utf-8")))
+  except FileNotFoundError as error:
+    raise InputError(f"{path} does not exist: --workdir must be the folder of a run.") from error
+  except json.JSONDecodeError as error:
+    raise InputError(f"{path} is not JSON ({error}): restore it, or start the run again elsewhere.") from error
+
+
+def differences(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict) -> dict[str, tuple]:
+  """The keys on which two configs differ, with both values (None = not there)."""
+  a, b = _flatten(old), _flatten(new)
+  return {key: (a.get(key), b.get(key)) for key in sorted({*a, *b}) if a.get(key) != b.get(key)}
+
+
+def _flatten(config: ml_collections.ConfigDict, prefix: str = "") -> dict:
+  flat = {}
+  for key, value in json.loads(config.to_json_best_effort()).items():
+    if isinstance(value, dict):
+      flat |= _flatten(ml_collections.ConfigDict(value), f"{prefix}{key}.")
+    else:
+      flat[prefix + key] = value
+  return flat

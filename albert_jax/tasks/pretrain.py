@@ -1,0 +1,143 @@
+"""Pretraining: masked language modelling with sentence-order or next-sentence prediction, or alone."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from flax import nnx
+
+from albert_jax.config import make_settings
+from albert_jax.data.batch import BatchSettings, Vocabulary
+from albert_jax.data.examples import open_examples
+from albert_jax.data.pipeline import PretrainingRows
+from albert_jax.data.prepare import prepare_from_config
+from albert_jax.errors import InputError
+from albert_jax.models.flops import flops_per_token
+from albert_jax.models.heads import PretrainingModel
+from albert_jax.models.sizes import EncoderConfig
+from albert_jax.tasks.settings import encoder_config
+from albert_jax.training.step import Batch, Terms
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskData:
+  """The rows that a task trains on, and those it is evaluated on, by split."""
+
+  train: Any
+  evaluations: Mapping[str, Any]
+
+
+class PretrainTask:
+  """Masked-LM loss plus, where there is a pair objective, the pair loss; the two are added unweighted.
+
+  Attributes:
+    encoder: the encoder's shape.
+    batch: how rows are made.
+    losses: the terms whose means add up to the loss.
+  """
+
+  def __init__(self, encoder: EncoderConfig, batch: BatchSettings, data: ml_collections.ConfigDict, seed: int):
+    if batch.max_length > encoder.positions:
+      raise InputError(
+        f"data.max_length {batch.max_length} is more than model.positions {encoder.positions}: raise the latter."
+      )
+    self.encoder, self.batch = encoder, batch
+    self._data, self._seed = data, seed
+    self._pair = batch.pair_objective != "none"
+    self.losses = ("mlm_loss", "pair_loss") if self._pair else ("mlm_loss",)
+    self._definition = nnx.split(nnx.eval_shape(lambda: self._make_model(jax.random.key(0))))[0]
+
+  @classmethod
+  def from_config(cls, config: ml_collections.ConfigDict) -> "PretrainTask":
+    """Reads `config.model`, `config.data` and `config.seed`."""
+    batch = make_settings(BatchSettings, config.data, seed=config.seed)
+    return cls(encoder_config(config.model), batch, config.data, config.seed)
+
+  def init(self, rng: jax.Array) -> dict:
+    """New parameters, a nested dict of float32 arrays."""
+    return nnx.to_pure_dict(nnx.state(self._make_model(rng)))
+
+  def terms(self, params: dict, batch: Batch, rng: jax.Array | None) -> Terms:
+    """Losses and accuracies; `fill` is the share of positions that are not padding.
+
+    A batch with a field `unigram_nll` [B, M] adds the loss of the unigram baseline on the same predictions.
+    """
+    mlm_logits_BMV, pair_logits_BNC = nnx.merge(self._definition, params)(batch, rng)
+    terms = {
+      "fill": (jnp.sum(batch["examples"] > 0, dtype=jnp.float32), jnp.float32(batch["examples"].size)),
+      **_classification("mlm", mlm_logits_BMV, batch["mlm_labels"], batch["mlm_weights"]),
+    }
+    if self._pair:
+      terms |= _classification("pair", pair_logits_BNC, batch["pair_labels"], batch["pair_weights"])
+    if "unigram_nll" in batch:
+      weights_BM = batch["mlm_weights"]
+      terms["unigram_loss"] = (jnp.sum(batch["unigram_nll"] * weights_BM), jnp.sum(weights_BM))
+    return terms
+
+  def loss_weights(self, batch: Batch) -> dict[str, jax.Array]:
+    """Number of masked predictions and of labelled pairs."""
+    return {name: jnp.sum(batch[name.replace("loss", "weights")]) for name in self.losses}
+
+  def metrics(self, means: dict[str, float]) -> dict[str, float]:
+    """What a person is told: the means of the terms, their total loss and the masked-LM perplexity."""
+    loss = sum(means.get(name, 0.0) for name in self.losses)
+    return {"loss": loss, **means, "mlm_perplexity": float(np.exp(means["mlm_loss"]))}
+
+  def batch_specs(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of a training batch."""
+    return {name: jax.ShapeDtypeStruct(*spec) for name, spec in self.batch.shapes(rows).items()}
+
+  def flops_per_token(self) -> float:
+    """Training FLOPs per position of a row."""
+    return flops_per_token(self.encoder, length=self.batch.max_length, predictions=self.batch.row_predictions)
+
+  def load_data(self) -> TaskData:
+    """Opens the prepared examples, preparing them first where they are not there.
+
+    Raises:
+      InputError: the text cannot be read, or the tokenizer has more pieces than the model.
+    """
+    directory, tokenizer = prepare_from_config(self._data, seed=self._seed)
+    if tokenizer.vocab_size > self.encoder.vocab_size:
+      raise InputError(
+        f"The tokenizer {tokenizer.path} has {tokenizer.vocab_size} pieces, but model.vocab_size is "
+        f"{self.encoder.vocab_size}: set it to at least the former."
+      )
+    vocabulary = Vocabulary.of(tokenizer)
+    train, valid = open_examples(directory, "train"), open_examples(directory, "valid")
+    train_rows = PretrainingRows(train, vocabulary, self.batch, shuffle=True)
+    valid_rows = PretrainingRows(valid, vocabulary, self.batch, shuffle=False)
+    return TaskData(train_rows, {"valid": WithUnigram(valid_rows, train.unigram_counts)})
+
+  def _make_model(self, rng: jax.Array) -> PretrainingModel:
+    return PretrainingModel(self.encoder, pair=self._pair, rngs=nnx.Rngs(rng))
+
+
+class WithUnigram:
+  """Rows with one more field, `unigram_nll` [B, M]: −log of each label's frequency in the training text (plus one)."""
+
+  def __init__(self, rows: PretrainingRows, unigram_counts: np.ndarray):
+    self._rows, self.num_rows = rows, rows.num_rows
+    counts = unigram_counts + 1.0
+    self._nll_V = -np.log(counts / counts.sum()).astype(np.float32)
+
+  def rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
+    """As `PretrainingRows.rows`."""
+    batch = self._rows.rows(start, stop)
+    return {**batch, "unigram_nll": self._nll_V[batch["mlm_labels"]]}
+
+
+def _classification(name: str, logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Terms:
+  """Cross-entropy and accuracy of float32 logits [..., C] as (sum, weight) pairs."""
+  picked = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+  losses = jax.nn.logsumexp(logits, axis=-1) - picked
+  correct = jnp.argmax(logits, axis=-1) == labels
+  total = jnp.sum(weights)
+  return {
+    f"{name}_loss": (jnp.sum(losses * weights), total),
+    f"{name}_accuracy": (jnp.sum(correct * weights), total),
+  }

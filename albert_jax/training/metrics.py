@@ -1,0 +1,178 @@
+"""Metrics: from terms on the devices to a file, TensorBoard and a line that a person watches.
+
+`metrics.jsonl` holds one object a line: `step`, `split` ("train" or an evaluation split) and the metrics by name.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import tqdm
+from tensorboardX import SummaryWriter
+
+from albert_jax.training.step import Terms
+
+FILE = "metrics.jsonl"
+PEAK_FLOPS = {  # dense bfloat16 FLOP/s of a chip, from the vendors' data sheets, by JAX's device_kind
+  "NVIDIA A100": 312e12,
+  "NVIDIA H100 80GB HBM3": 989e12,
+  "NVIDIA H100 PCIe": 756e12,
+  "NVIDIA H200": 989e12,
+  "NVIDIA L4": 121e12,
+  "TPU v4": 275e12,
+  "TPU v5 lite": 197e12,
+  "TPU v5e": 197e12,
+  "TPU v5": 459e12,
+  "TPU v5p": 459e12,
+  "TPU v6 lite": 918e12,
+  "TPU v6e": 918e12,
+}
+
+
+def peak_flops(device: jax.Device) -> float | None:
+  """A device's peak in bfloat16 FLOP/s, or None where it is not known (every CPU)."""
+  names = [name for name in PEAK_FLOPS if device.device_kind.startswith(name)]
+  return PEAK_FLOPS[max(names, key=len)] if names else None
+
+
+class Meter:
+  """Adds up terms. They stay on the devices until they are read, so that adding never waits for a step."""
+
+  def __init__(self):
+    self._pending: list[Terms] = []
+    self._sums: dict[str, tuple[float, float]] = {}
+
+  def add(self, terms: Terms) -> None:
+    """Takes the terms of one batch."""
+    self._pending.append(terms)
+    if len(self._pending) > 64:  # bounds what is held; those of long ago are ready
+      self._collect(self._pending[:32])
+      self._pending = self._pending[32:]
+
+  def means(self) -> dict[str, float]:
+    """Σ sums / Σ weights of each term that has any weight; waits for the last batch."""
+    self._collect(self._pending)
+    self._pending = []
+    return {name: total / weight for name, (total, weight) in self._sums.items() if weight}
+
+  def total(self, name: str) -> float:
+    """Σ sums of a term, of what has been read so far."""
+    return self._sums.get(name, (0.0, 0.0))[0]
+
+  def _collect(self, pending: list[Terms]) -> None:
+    for terms in jax.device_get(pending):
+      for name, pair in terms.items():
+        old = self._sums.get(name, (0.0, 0.0))
+        self._sums[name] = tuple(np.float64(a) + np.float64(b) for a, b in zip(old, pair))
+
+
+class Writer:
+  """Writes metrics to a workdir, from the first process only.
+
+  Args:
+    workdir: where `metrics.jsonl` and TensorBoard's events go.
+    first_step: the step that the run starts from: what an earlier, killed run wrote beyond it is dropped, since it
+      comes again.
+  """
+
+  def __init__(self, workdir: str, *, first_step: int):
+    self._active = jax.process_index() == 0
+    if not self._active:
+      return
+    self._path = Path(workdir) / FILE
+    _drop_after(self._path, first_step)
+    self._file = self._path.open("a", encoding="utf-8")
+    self._board = SummaryWriter(os.path.join(workdir, "tensorboard"), purge_step=first_step + 1)
+
+  def write(self, step: int, split: str, metrics: dict[str, float]) -> None:
+    """Appends one line, and one point to each of TensorBoard's curves."""
+    if not self._active:
+      return
+    print(json.dumps({"step": step, "split": split, **metrics}), file=self._file, flush=True)
+    for name, value in metrics.items():
+      self._board.add_scalar(f"{split}/{name}", value, step)
+
+  def close(self) -> None:
+    """Flushes and closes the files."""
+    if self._active:
+      self._file.close()
+      self._board.close()
+
+
+class Progress:
+  """A bar on a terminal, plain lines elsewhere, nothing but on the first process.
+
+  Args:
+    first_step: the step that the run starts from.
+    steps: the step that it ends at.
+  """
+
+  def __init__(self, first_step: int, steps: int):
+    self._first, self._steps, self._start = first_step, steps, time.monotonic()
+    self._silent = jax.process_index() != 0
+    self._bar = None
+    if sys.stderr.isatty() and not self._silent:
+      self._bar = tqdm.tqdm(initial=first_step, total=steps, unit="step", dynamic_ncols=True, smoothing=0.05)
+
+  def step(self) -> None:
+    """One step has been dispatched."""
+    if self._bar is not None:
+      self._bar.update()
+
+  def show(self, step: int, metrics: dict[str, float]) -> None:
+    """Shows the metrics of training."""
+    if self._bar is not None:
+      self._bar.set_postfix_str(summary(metrics))
+    else:
+      left = (time.monotonic() - self._start) / max(step - self._first, 1) * (self._steps - step)
+      self.say(f"step {step}/{self._steps}  {summary(metrics)}  {tqdm.tqdm.format_interval(left)} left")
+
+  def say(self, line: str) -> None:
+    """Prints a line above the bar."""
+    if not self._silent:
+      tqdm.tqdm.write(line, file=sys.stderr)
+      sys.stderr.flush()
+
+  def close(self) -> None:
+    """Ends the bar."""
+    if self._bar is not None:
+      self._bar.close()
+
+
+_SHORT = {
+  "loss": "loss {:.3f}",
+  "mlm_loss": "mlm {:.3f}",
+  "unigram_loss": "(unigram {:.3f})",
+  "mlm_perplexity": "perplexity {:.1f}",
+  "mlm_accuracy": "acc {:.1%}",
+  "pair_loss": "pair {:.3f}",
+  "pair_accuracy": "acc {:.1%}",
+  "learning_rate": "lr {:.2e}",
+  "tokens_per_second": "{:,.0f} tok/s",
+  "mfu": "mfu {:.1%}",
+}
+
+
+def summary(metrics: dict[str, float]) -> str:
+  """The metrics that a person wants to see, on one line."""
+  return "  ".join(form.format(metrics[name]) for name, form in _SHORT.items() if name in metrics)
+
+
+def _drop_after(path: Path, step: int) -> None:
+  """Removes the lines of later steps, and a line that a kill cut in two."""
+  if not path.exists():
+    return
+  kept = []
+  for line in path.read_text(encoding="utf-8").splitlines():
+    try:
+      if json.loads(line)["step"] <= step:
+        kept.append(line + "\n")
+    except (json.JSONDecodeError, KeyError, TypeError):
+      continue
+  temporary = path.with_suffix(".tmp")
+  temporary.write_text("".join(kept), encoding="utf-8")
+  os.replace(temporary, path)

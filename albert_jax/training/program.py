@@ -1,0 +1,117 @@
+"""Everything that a run computes with, built from a config and without allocating anything."""
+
+import dataclasses
+import functools
+
+import jax
+import ml_collections
+import optax
+from jax.sharding import Mesh, NamedSharding
+
+from albert_jax.config import make_settings
+from albert_jax.errors import InputError
+from albert_jax.training import sharding, step
+from albert_jax.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """A config, resolved.
+
+  Attributes:
+    config: the record it was made from.
+    task: gives the model, the loss and the data.
+    mesh: the devices.
+    optimizer: Optax's transformation.
+    schedule: learning rate by step.
+    state: the train state's shapes, dtypes and shardings.
+    batch_sharding: of every field of a batch.
+  """
+
+  config: ml_collections.ConfigDict
+  task: step.Trainable
+  mesh: Mesh
+  optimizer: optax.GradientTransformation
+  schedule: optax.Schedule
+  state: step.TrainState
+  batch_sharding: NamedSharding
+
+  @functools.cached_property
+  def init(self):
+    """Jitted: seed → a state at step 0, born where it belongs."""
+    init = functools.partial(step.init_state, self.task, self.optimizer)
+    return jax.jit(init, static_argnums=0, out_shardings=self._shardings)
+
+  @functools.cached_property
+  def train_step(self):
+    """Jitted: (state, batch) → (state, terms); the old state's memory is given to the new.
+
+    Raises:
+      InputError: `train.batch_size` cannot be split over the mesh and the microbatches.
+    """
+    train = self.config.train
+    sharding.check_batch_size("train.batch_size", train.batch_size, self.mesh, train.microbatches)
+    function = step.make_train_step(
+      self.task,
+      self.optimizer,
+      self.schedule,
+      microbatches=train.microbatches,
+      seed=self.config.seed,
+      place_batch=lambda batch: jax.lax.with_sharding_constraint(batch, self.batch_sharding),
+    )
+    return jax.jit(
+      function,
+      in_shardings=(self._shardings, self.batch_sharding),
+      out_shardings=(self._shardings, sharding.replicated(self.mesh)),
+      donate_argnums=0,
+    )
+
+  @functools.cached_property
+  def eval_step(self):
+    """Jitted: (params, batch) → terms."""
+    return jax.jit(
+      step.make_eval_step(self.task),
+      in_shardings=(self._shardings.params, self.batch_sharding),
+      out_shardings=sharding.replicated(self.mesh),
+    )
+
+  @property
+  def _shardings(self) -> step.TrainState:
+    return jax.tree.map(lambda leaf: leaf.sharding, self.state)
+
+
+def make_program(config: ml_collections.ConfigDict, task: step.Trainable, devices=None) -> Program:
+  """Checks a config and builds what it describes.
+
+  Args:
+    config: a record from `configs/`.
+    task: what `config.task` names, from `tasks.make_task`.
+    devices: all by default.
+
+  Raises:
+    InputError: a value does not fit; nothing has been compiled or allocated.
+  """
+  _check_counts(config)
+  mesh = sharding.make_mesh(config.mesh, devices)
+  settings = make_settings(OptimizerSettings, config.optimizer)
+  schedule = make_schedule(settings, config.train.steps)
+  params = jax.eval_shape(task.init, jax.random.key(0))
+  optimizer = make_optimizer(settings, schedule, params)
+  state = jax.eval_shape(lambda: step.init_state(task, optimizer, 0))
+  state = jax.tree.map(
+    lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+    state,
+    sharding.state_shardings(state, mesh),
+  )
+  return Program(config, task, mesh, optimizer, schedule, state, sharding.batch_sharding(mesh))
+
+
+def _check_counts(config: ml_collections.ConfigDict) -> None:
+  for key in ("train.steps", "train.microbatches", "train.log_every", "checkpoint.every", "checkpoint.keep"):
+    group, name = key.split(".")
+    if config[group][name] < 1:
+      raise InputError(f"{key} must be at least 1, got {config[group][name]}.")
+  for key in ("eval.every", "checkpoint.keep_every"):
+    group, name = key.split(".")
+    if config[group][name] < 0:
+      raise InputError(f"{key} must be 0 (off) or more, got {config[group][name]}.")
