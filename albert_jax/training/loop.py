@@ -27,6 +27,7 @@ def train(program: Program, workdir: str) -> dict[str, dict[str, float]]:
     The metrics of the last evaluation, by split.
   """
   config = program.config
+  train_step = program.train_step  # checks the batch size before anything is written
   checkpoints = Checkpoints(
     workdir, every=config.checkpoint.every, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every
   )
@@ -39,7 +40,7 @@ def train(program: Program, workdir: str) -> dict[str, dict[str, float]]:
   state = checkpoints.restore(program.state) if first else _new_state(program)
   if first:
     progress.say(f"resumed {workdir} at step {first}")
-  train_step = _compile(program, progress)
+  train_step = _compile(train_step, program, progress)
   window = Window(program, writer, progress)
   results = {}
   batches = device_batches(program, data.train, first, config.train.steps, size=config.train.batch_size)
@@ -153,11 +154,11 @@ def _new_state(program: Program) -> TrainState:
   return state._replace(params=params)
 
 
-def _compile(program: Program, progress: Progress):
+def _compile(train_step, program: Program, progress: Progress):
   """Compiles the train step before the clock starts."""
   start = time.perf_counter()
   specs = program.task.batch_specs(program.config.train.batch_size)
-  compiled = program.train_step.lower(program.state, specs).compile()
+  compiled = train_step.lower(program.state, specs).compile()
   progress.say(f"compiled the train step in {time.perf_counter() - start:.1f} s")
   return compiled
 
