@@ -60,7 +60,7 @@ def assemble(
   """Makes the examples of consecutive rows.
 
   Args:
-    examples: `Examples`, or anything with its `get` and `__len__`.
+    examples: where the chunks are read, `Examples` or `MemoryExamples`.
     index_RN: example in each slot of each row, -1 = empty.
     planned_RN: longest that each may become, special tokens included.
     first_row: number of the first row; it selects the random numbers.

@@ -2,7 +2,8 @@
 
 Examples lie one after another in flat arrays, without padding. A word is a run of ordinary tokens; special tokens
 are never predicted. Words are visited in random order; each brings a run of n words, which is shortened to fit the
-example's budget and dropped where it would overlap an earlier run.
+example's budget and dropped where it would overlap an earlier run. Where budget is left when all have been visited
+(short examples, high mask rates), words are visited once more, one at a time; the original gives up there.
 """
 
 import dataclasses
@@ -57,7 +58,7 @@ def choose_predictions(
 
   Returns:
     Flat positions of the predicted tokens, in increasing order. An example has fewer than `count_predictions` where
-    no run of words fills its budget exactly.
+    no word fits the rest of its budget.
   """
   predictable = ~vocabulary.is_special[tokens]
   words = _find_words(tokens, types, lengths, predictable, vocabulary, settings)
@@ -96,9 +97,8 @@ def _find_words(tokens, types, lengths, predictable, vocabulary, settings) -> _W
     # A word also begins after a special token: at a segment's start, even where truncation cut the word.
     begins[1:] &= vocabulary.word_starts[tokens[1:]] | ~predictable[:-1]
   at = np.flatnonzero(begins)
-  before = np.cumsum(predictable)
-  total = before[-1]
-  before = np.append(before[at] - 1, np.full(settings.max_ngram, total))
+  before = np.cumsum(predictable)[at] - 1
+  before = np.append(before, np.full(settings.max_ngram, predictable.sum()))
   example = np.repeat(np.arange(len(lengths)), lengths)[at]
   span = example if settings.ngrams_straddle_segments else example * 2 + types[at]
   ends = np.searchsorted(span, span, side="right")
@@ -128,7 +128,7 @@ def _draw_ngrams(following: np.ndarray, bits: np.ndarray, max_ngram: int) -> np.
 
 
 def _take_runs(words, order, ngram, budget, max_ngram) -> np.ndarray:
-  """Visits the k-th word of every example at once, k = 0, 1, …; returns which words are taken, [W]."""
+  """Visits the k-th word of every example at once, in two rounds; returns which words are taken, [W]."""
   count = np.bincount(words.example, minlength=len(budget))
   first = np.cumsum(count) - count
   before = words.before
@@ -138,14 +138,15 @@ def _take_runs(words, order, ngram, budget, max_ngram) -> np.ndarray:
   active = np.flatnonzero(count)
   k = 0
   while active.size:
-    word = order[first[active] + k]
+    word = order[first[active] + k % count[active]]
     reach_nX = word + run_nX
     sizes_nX = before[reach_nX + 1] - before[word]
-    n = np.minimum(ngram[word], (sizes_nX <= left[active]).sum(axis=0))
+    wanted = np.where(k < count[active], ngram[word], 1)
+    n = np.minimum(wanted, (sizes_nX <= left[active]).sum(axis=0))
     in_run_nX = run_nX < n
     fits = (n > 0) & ~(taken[reach_nX] & in_run_nX).any(axis=0)
     taken[reach_nX[in_run_nX & fits]] = True
     left[active] -= np.where(fits, before[word + n] - before[word], 0)
     k += 1
-    active = active[(left[active] > 0) & (count[active] > k)]
+    active = active[(left[active] > 0) & (2 * count[active] > k)]
   return taken[: len(order)]

@@ -13,17 +13,26 @@ import numpy as np
 
 from albert_jax.data.random import Stream, draw_bits, permute
 
+Packs = dict[tuple[int, ...], int]  # lengths that share a row -> number of such rows
 
-def plan_packs(count_T: np.ndarray, max_examples: int) -> dict[tuple[int, ...], int]:
-  """Packs lengths into rows, longest first, each where the least room is left for it (best-fit decreasing).
+
+def plan_packs(count_T: np.ndarray, max_examples: int) -> Packs:
+  """Packs lengths into rows by several greedy rules, and keeps the plan that needs the fewest rows.
+
+  Best fit wins where a row may hold many examples. Where `max_examples` is the limit it runs out of long examples and
+  is left with the short ones, which then fill rows of their own badly: there, pairing long with short wins.
 
   Args:
     count_T: number of examples of each length 0 … T, T being the row's length; none may have length 0.
-    max_examples: examples in one pack at most.
-
-  Returns:
-    Number of rows for each pack; a pack is a tuple of decreasing lengths.
+    max_examples: examples in one row at most.
   """
+  plans = [_fit_best(count_T, max_examples)]
+  plans += [_pair_extremes(count_T, n) for n in range(2, max_examples + 1)]
+  return min(plans, key=lambda packs: sum(packs.values()))
+
+
+def _fit_best(count_T: np.ndarray, max_examples: int) -> Packs:
+  """Longest first, each where the least room is left for it (best-fit decreasing)."""
   row_length = len(count_T) - 1
   done = collections.Counter()
   open_packs = collections.defaultdict(list)  # room -> [(pack, rows)]
@@ -60,6 +69,31 @@ def plan_packs(count_T: np.ndarray, max_examples: int) -> dict[tuple[int, ...], 
     for pack, rows in packs:
       done[pack] += rows
   return dict(done)
+
+
+def _pair_extremes(count_T: np.ndarray, max_examples: int) -> Packs:
+  """The longest, as many of the shortest as may join it but one, then the longest that still fits."""
+  left = {n: int(c) for n, c in enumerate(count_T) if c}
+  lengths = sorted(left)
+  packs = collections.Counter()
+  while lengths:
+    pack, room = collections.Counter(), len(count_T) - 1
+    for slot in range(max_examples):
+      fitting = range(bisect.bisect_right(lengths, room))
+      if slot in (0, max_examples - 1):
+        fitting = reversed(fitting)
+      length = next((lengths[i] for i in fitting if pack[lengths[i]] < left[lengths[i]]), None)
+      if length is None:
+        break
+      pack[length] += 1
+      room -= length
+    rows = min(left[n] // k for n, k in pack.items())
+    packs[tuple(sorted(pack.elements(), reverse=True))] += rows
+    for n, k in pack.items():
+      left[n] -= rows * k
+      if not left[n]:
+        lengths.remove(n)
+  return dict(packs)
 
 
 class RowPlan:

@@ -35,7 +35,7 @@ class PretrainingRows:
     """Plans the rows; reads only the examples' lengths.
 
     Args:
-      examples: `Examples`, or anything with its `get`, `lengths` and `__len__`.
+      examples: `Examples`, or `MemoryExamples`.
       vocabulary: ids of the tokenizer that the examples were made with.
       settings: how examples become rows.
       shuffle: training: rows go on for ever, each epoch in a new order with new masks. Otherwise, for evaluation,
@@ -43,6 +43,13 @@ class PretrainingRows:
     """
     if not len(examples):
       raise InputError("There are no examples to make rows of; prepare more text, or a larger split of it.")
+    prepared = examples.metadata["settings"]["max_length"]
+    if settings.packing * prepared < settings.max_length:
+      raise InputError(
+        f"max_length={settings.max_length}: the examples were prepared for {prepared}, and packing={settings.packing}"
+        f" of them cannot fill a row. Prepare them for more, set"
+        f" max_length={settings.packing * prepared}, or raise packing."
+      )
     self._examples, self._vocabulary, self.settings = examples, vocabulary, settings
     self._plan = RowPlan(
       examples.lengths + settings.special_tokens,
@@ -68,6 +75,8 @@ class PretrainingRows:
 
   def _fill(self, block: Batch, start: int, stop: int):
     index_RN = self._plan.find_examples(start, stop)
+    if (index_RN < 0).all():
+      return
     planned_RN = self._planned_lengths(index_RN)
     assembled = assemble(self._examples, index_RN, planned_RN, start, self._vocabulary, self.settings)
     place = place_examples(block, assembled)

@@ -27,7 +27,7 @@ class Stream(enum.IntEnum):
 def draw_bits(seed: int, stream: Stream, start: int, rows: int, words: int) -> np.ndarray:
   """Draws `words` random uint64 for each row in [start, start + rows): [rows, words]."""
   steps = -(-words // _WORDS_PER_STEP)
-  generator = np.random.Philox(key=[seed, stream], counter=start * steps)
+  generator = np.random.Philox(key=np.array([seed, stream], np.uint64), counter=start * steps)
   bits = generator.random_raw(rows * steps * _WORDS_PER_STEP)
   return bits.reshape(rows, steps * _WORDS_PER_STEP)[:, :words]
 

@@ -1,27 +1,25 @@
 """Examples in memory, for benchmarks and tests: `Examples` without files."""
 
-import dataclasses
-
 import numpy as np
 
-
-@dataclasses.dataclass(frozen=True)
-class _Chunks:
-  """What `MemoryExamples.get` returns; the fields of `ExampleBatch`."""
-
-  tokens: np.ndarray
-  lengths: np.ndarray
-  sentence_lengths: np.ndarray
-  sentences: np.ndarray
-  document: np.ndarray
+from albert_jax.data.example_reader import ExampleBatch
 
 
 class MemoryExamples:
   """Examples given as lists of sentences, each a list of token ids."""
 
-  def __init__(self, chunks: list[list[list[int]]], documents: list[int] | None = None):
-    """Makes example i of `chunks[i]`, of document `documents[i]` (default: each of its own)."""
-    self._sentences = np.array([len(c) for c in chunks])
+  def __init__(
+    self,
+    chunks: list[list[list[int]]],
+    documents: list[int] | None = None,
+    *,
+    max_length: int | None = None,
+  ):
+    """Makes example i of `chunks[i]`, of document `documents[i]` (default: each of its own).
+
+    `max_length` is the length that the examples were prepared for (default: the longest, with special tokens).
+    """
+    self._sentences = np.array([len(c) for c in chunks], np.int32)
     self._sentence_lengths = np.array([len(s) for c in chunks for s in c], np.int32)
     self._tokens = np.array([t for c in chunks for s in c for t in s], np.int32)
     self._documents = np.arange(len(chunks)) if documents is None else np.array(documents)
@@ -29,14 +27,16 @@ class MemoryExamples:
     self._sentence_at = np.append(0, np.cumsum(self._sentences))
     self._token_at = np.append(0, np.cumsum(self._sentence_lengths))[self._sentence_at]
     self.lengths = np.diff(self._token_at).astype(np.int32)
+    longest = int(self.lengths.max(initial=0)) + 3
+    self.metadata = {"settings": {"max_length": max_length or longest}}
 
   def __len__(self) -> int:
     return len(self.lengths)
 
-  def get(self, indices: np.ndarray) -> _Chunks:
+  def get(self, indices: np.ndarray) -> ExampleBatch:
     """Reads examples, as `Examples.get` does."""
     lengths, sentences = self.lengths[indices], self._sentences[indices]
-    return _Chunks(
+    return ExampleBatch(
       tokens=self._tokens[_ranges(self._token_at[indices], lengths)],
       lengths=lengths,
       sentence_lengths=self._sentence_lengths[_ranges(self._sentence_at[indices], sentences)],
