@@ -12,6 +12,7 @@ from albert_jax.data.document_encoder import SPLITS, Document, DocumentEncoder
 from albert_jax.data.ordered_map import ordered_map
 from albert_jax.data.progress import Progress
 from albert_jax.data.sources import Source
+from albert_jax.errors import InputError
 
 SHARD_BYTES = 256 << 20
 BATCH_CHARACTERS = 1 << 19  # of text that travels to a worker at a time
@@ -35,7 +36,7 @@ def example_features(encoder: DocumentEncoder) -> tfds.features.FeaturesDict:
   )
 
 
-class PretrainingExamples(tfds.core.GeneratorBasedBuilder):
+class PretrainingExamples(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   """Chunks of documents as TFDS examples, in the order of the source, split by document.
 
   Beam writes through TFDS. Local processes do not: TFDS's own writer keeps a split in memory, and
@@ -163,6 +164,11 @@ class _SplitWriter:
   def finish(self) -> tfds.core.SplitInfo:
     self._close()
     number = len(self._lengths)
+    if not number:
+      raise InputError(
+        f"The {self._template.split} split holds no example: its documents have no tokens. "
+        "Change data.valid_fraction or the seed, or check the text."
+      )
     for i in range(number):
       named = self._template.sharded_filepath(shard_index=i, num_shards=number)
       os.replace(self._unnamed(i), named)

@@ -12,7 +12,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from albert_jax.data.document_encoder import SPLITS
 from albert_jax.data.tokenizer import Tokenizer, load_tokenizer
-from albert_jax.errors import InputError
+from albert_jax.errors import InputError, unknown
 
 METADATA = "metadata.json"
 UNIGRAM_COUNTS = "unigram_counts.npy"
@@ -141,7 +141,7 @@ def open_examples(directory: os.PathLike, split: str) -> Examples:
     InputError: the directory holds no set, or the set is incomplete or damaged.
   """
   if split not in SPLITS:
-    raise InputError(f"Unknown split {split!r}: a set has {' and '.join(SPLITS)}.")
+    raise unknown("split", split, SPLITS)
   metadata = read_metadata(directory)
   open_tokenizer(directory, metadata)
   return Examples(directory, split, metadata)

@@ -9,6 +9,7 @@ import dataclasses
 import errno
 import fcntl
 import functools
+import hashlib
 import io
 import json
 import os
@@ -36,7 +37,7 @@ from albert_jax.data.example_reader import (
   read_metadata,
 )
 from albert_jax.data.sentences import detect_layout
-from albert_jax.data.sources import Source, digest
+from albert_jax.data.sources import Source
 from albert_jax.data.tokenizer import Tokenizer
 from albert_jax.errors import InputError
 
@@ -79,16 +80,17 @@ def prepare(
   directory = _directory(source, tokenizer, settings, Path(cache_dir).expanduser().absolute())
   if (directory / METADATA).exists():
     return directory
-  with _one_at_a_time(directory), _plain_errors(cache_dir):
+  with _one_at_a_time(directory), _full_disk_is_plain(cache_dir):
     if not (directory / METADATA).exists():
-      for leftover in directory.parent.glob("*.incomplete*"):  # of a process that was killed
-        shutil.rmtree(leftover)
+      # What a killed process left, or a set that lost its metadata.
+      for leftover in (*directory.parent.glob("incomplete.*"), directory):
+        shutil.rmtree(leftover, ignore_errors=True)
       layout = detect_layout(source) if settings.layout == "auto" else settings.layout
       encoder = DocumentEncoder(tokenizer, settings, layout, valid_threshold(source, settings))
       builder = PretrainingExamples(
         source=source,
         encoder=encoder,
-        processes=processes or len(os.sched_getaffinity(0)),
+        processes=processes or _usable_cores(),
         use_beam=beam_runner is not None,
         progress=progress,
         finish=functools.partial(_finish, source, encoder),
@@ -104,10 +106,11 @@ def prepare(
 
 def _directory(source: Source, tokenizer: Tokenizer, settings: ExampleSettings, cache_dir: Path) -> Path:
   """A folder named after what is in it, and TFDS's own layout, name/version, inside."""
-  identity = digest(ALGORITHM, source.fingerprint, tokenizer.fingerprint, dataclasses.asdict(settings))
+  identity = [ALGORITHM, source.fingerprint, tokenizer.fingerprint, dataclasses.asdict(settings)]
+  fingerprint = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
   names = (source.spec, Path(tokenizer.path).stem)
   readable = [re.sub(r"[^A-Za-z0-9]+", "_", name.rsplit("/", 1)[-1]).strip("_") for name in names]
-  name = "-".join([*(name[:32] for name in readable), str(settings.max_length), identity[:16]])
+  name = "-".join([*(name[:32] for name in readable), str(settings.max_length), fingerprint])
   return cache_dir / name / PretrainingExamples.name / str(PretrainingExamples.VERSION)
 
 
@@ -206,15 +209,16 @@ def _one_at_a_time(directory: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _plain_errors(cache_dir: os.PathLike) -> Iterator[None]:
-  """Turns a full disk and a directory that refuses files into an InputError."""
+def _full_disk_is_plain(cache_dir: os.PathLike) -> Iterator[None]:
+  """Says in plain words that the disk is full, whichever library noticed."""
   try:
     yield
   except (OSError, RuntimeError) as error:
-    text = str(error)
-    full = getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in text
-    if full:
-      raise InputError(
-        f"No space left in {cache_dir}. Free some, or choose another data.cache_dir; nothing half-written remains."
-      ) from error
+    if os.strerror(errno.ENOSPC) in str(error):
+      raise InputError(f"No space left in {cache_dir}. Free some, or choose another data.cache_dir.") from error
     raise
+
+
+def _usable_cores() -> int:
+  # macOS has no affinity.
+  return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -1,0 +1,55 @@
+"""Prepares a config's data ahead of training, on this machine or on Apache Beam.
+
+    python scripts/prepare_data.py --config=configs/albert_base.py
+    python scripts/prepare_data.py --config=configs/albert_base.py --runner=DataflowRunner \\
+      --beam_options=--project=P --beam_options=--region=R --beam_options=--temp_location=gs://B/tmp
+
+train.py prepares what it does not find, so this script is for a large corpus: it needs no
+accelerator. Beam's workers must see `config.data.cache_dir` under the same path.
+"""
+
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from albert_jax.data.examples import SPLITS, read_metadata
+from albert_jax.data.prepare import prepare_from_config
+from albert_jax.errors import InputError
+
+UNITS = ("documents", "sentences", "tokens", "examples")
+
+_CONFIG = config_flags.DEFINE_config_file("config", help_string="A file of configs/.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "Local processes; by default one for each core.", lower_bound=1)
+_RUNNER = flags.DEFINE_string("runner", None, "Beam runner, e.g. DirectRunner or DataflowRunner.")
+_BEAM_OPTIONS = flags.DEFINE_multi_string("beam_options", [], "A flag for Beam; may be repeated.")
+
+
+def main(argv):
+  """Prepares the data, then prints where it is and what it holds."""
+  if len(argv) > 1:
+    raise app.UsageError(f"Unexpected argument: {argv[1]}")
+  logging.set_stderrthreshold("info")
+  config = _CONFIG.value
+  try:
+    directory, tokenizer = prepare_from_config(
+      config.data,
+      seed=config.seed,
+      processes=_PROCESSES.value,
+      beam_runner=_RUNNER.value,
+      beam_options=_BEAM_OPTIONS.value,
+    )
+  except InputError as error:
+    print(f"Error: {error}", file=sys.stderr)
+    sys.exit(2)
+  print(f"Examples:  {directory}")
+  print(f"Tokenizer: {tokenizer.path} ({tokenizer.vocab_size:,} pieces)")
+  splits = read_metadata(directory)["splits"]
+  for split in SPLITS:
+    counts = (f"{splits[split][unit]:,} {unit}" for unit in UNITS)
+    print(f"{split}: {', '.join(counts)}")
+
+
+if __name__ == "__main__":
+  flags.mark_flag_as_required("config")
+  app.run(main)
