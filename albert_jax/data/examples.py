@@ -52,7 +52,7 @@ __all__ = [
   "read_metadata",
 ]
 
-ALGORITHM = 1  # raise it when the same text and settings give other examples
+ALGORITHM = 1  # raise it when the same text and settings give other sentences or chunks
 
 
 def prepare(
@@ -96,12 +96,14 @@ def prepare(
         finish=functools.partial(_finish, source, encoder),
         data_dir=directory.parent.parent,
       )
-      with (
-        contextlib.redirect_stdout(io.StringIO()),  # TFDS prints that it "downloads"
-        tempfile.TemporaryDirectory() as unused,
-      ):
-        builder.download_and_prepare(download_dir=unused, download_config=_download_config(beam_runner, beam_options))
+      _build(builder, _download_config(beam_runner, beam_options))
   return directory
+
+
+def _build(builder: PretrainingExamples, config: tfds.download.DownloadConfig) -> None:
+  """Runs TFDS without its messages of a download and without its empty folder for one."""
+  with contextlib.redirect_stdout(io.StringIO()), tempfile.TemporaryDirectory() as folder:
+    builder.download_and_prepare(download_dir=folder, download_config=config)
 
 
 def _directory(source: Source, tokenizer: Tokenizer, settings: ExampleSettings, cache_dir: Path) -> Path:
