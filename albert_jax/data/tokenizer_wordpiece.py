@@ -44,6 +44,13 @@ class WordPieceTokenizer(Tokenizer):
     pieces = [line.removesuffix("\r") for line in lines]
     if pieces[-1] == "":
       pieces.pop()
+    first: dict[str, int] = {}
+    for number, piece in enumerate(pieces, start=1):
+      # Both would shift or merge ids that a model's table has a row for.
+      if not piece:
+        raise InputError(f"{self.path}: line {number} is empty. A vocabulary holds one piece a line.")
+      if first.setdefault(piece, number) != number:
+        raise InputError(f"{self.path}: {piece!r} is there twice (lines {first[piece]} and {number}).")
     return pieces
 
   def _starts_word(self, piece: str) -> bool:
