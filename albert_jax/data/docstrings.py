@@ -57,8 +57,8 @@ def _text_lines(lines: Iterable[str]) -> Iterator[str]:
     elif directive := _DIRECTIVE.match(text):
       if directive[2] in _PROSE_DIRECTIVES | _VERSION_DIRECTIVES:
         yield from (kept, "")
-        # The argument of the others begins the text; a version's is its number.
-        kept = "" if directive[2] in _VERSION_DIRECTIVES else " " * (indent + 2) + directive[3]
+        # A note's argument begins its text, which goes on indented, as a bullet's does; a version's is a number.
+        kept = "" if directive[2] in _VERSION_DIRECTIVES else " " * indent + "- " + directive[3]
       else:
         skip_above = indent
     elif not table:
@@ -76,8 +76,10 @@ def _paragraphs(lines: Iterable[str]) -> Iterator[str]:
   for line in lines:
     text = line.strip()
     indent = len(line) - len(line.lstrip())
-    marker = _BULLET.match(text) or _FIELD.match(text) or (indent <= first and _NAMED.match(text))
     goes_on = indent > first if hanging else indent == first
+    marker = _BULLET.match(text) or _FIELD.match(text)
+    if indent <= first or not goes_on:
+      marker = marker or _NAMED.match(text)
     if not text or marker or not goes_on:
       if words:
         yield " ".join(words)

@@ -37,7 +37,7 @@ PACKAGES = {
 VERSION = 1  # raise it when the same installation gives other text
 _SKIPPED = re.compile(
   r"(^|/)(site-packages|dist-packages|tests?|testing|idlelib|lib2to3|_?vendor\w*|__pycache__|test_\w*\.py|"
-  r"\w+_test\.py|\w+_pb2\.py)(/|$)"
+  r"\w+_test\.py|\w+_test_\w+|\w+_pb2\.py)(/|$)"
 )
 
 
