@@ -51,7 +51,7 @@ def choose_predictions(
 
   Args:
     tokens, types: [n] ids and segment types of all examples, one after another.
-    lengths: [X] tokens in each example, each at least 1; they add up to n.
+    lengths: [X] tokens in each example, each at least 1; they add up to n; X <= 2**16.
     bits: [n] random uint64, one for each token.
     vocabulary: its special ids and word starts are used.
     settings: how many tokens are predicted, and in what runs.

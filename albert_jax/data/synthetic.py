@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from albert_jax.data.batch import Vocabulary
 from albert_jax.data.example_reader import ExampleBatch
 
 
@@ -48,3 +49,34 @@ class MemoryExamples:
 def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
   """Concatenates the ranges [start, start + length)."""
   return np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
+
+
+def make_synthetic_examples(
+  count: int, max_length: int, vocab_size: int, *, full: float = 0.8, seed: int = 0
+) -> MemoryExamples:
+  """Makes examples of random tokens, with sentences of about 25.
+
+  A share `full` of them is filled with sentences up to `max_length`; the others end anywhere, like short documents.
+  """
+  rng = np.random.default_rng(seed)
+  chunks = []
+  for _ in range(count):
+    room = max_length - 3 if rng.random() < full else int(rng.integers(1, max_length - 2))
+    lengths = np.maximum(rng.lognormal(3.1, 0.5, room).astype(int), 3)
+    lengths = lengths[np.cumsum(lengths) <= room].tolist() or [room]
+    chunks.append([rng.integers(5, vocab_size, n).tolist() for n in lengths])
+  return MemoryExamples(chunks, documents=[i // 4 for i in range(count)], max_length=max_length)
+
+
+def make_synthetic_vocabulary(size: int, *, seed: int = 0) -> Vocabulary:
+  """Makes a vocabulary in which three pieces of four begin a word, about as in English text."""
+  starts = np.random.default_rng(seed).random(size) < 0.75
+  return Vocabulary(
+    size=size,
+    pad_id=0,
+    cls_id=2,
+    sep_id=3,
+    mask_id=4,
+    special_ids=tuple(range(5)),
+    word_starts=starts,
+  )

@@ -163,6 +163,21 @@ def test_a_run_of_n_words_has_probability_in_proportion_to_one_over_n():
   assert stats.chisquare(observed, expected).pvalue > RARE
 
 
+def test_runs_near_the_end_are_drawn_among_those_that_fit():
+  # Three words, budget 2. From word 0, n = 1 has 6/11 and then word 1 or 2 follows; from word 1, n is 1 or 2 with 2/3 and
+  # 1/3; from word 2, n = 1.
+  results = choose([lay_out([6] * 3)] * 40_000, BatchSettings(max_length=8, mask_rate=0.35))
+  counts = collections.Counter(frozenset(s) for s in results)
+  expected = {
+    frozenset({1, 2}): (5 / 11 + 6 / 11 / 2) + 2 / 3 / 2,
+    frozenset({1, 3}): 6 / 11 / 2 + 1 / 2,
+    frozenset({2, 3}): (1 / 3 + 2 / 3 / 2) + 1 / 2,
+  }
+  observed = [counts.pop(k) for k in expected]
+  assert not counts
+  assert stats.chisquare(observed, np.array(list(expected.values())) * 40_000 / 3).pvalue > RARE
+
+
 @pytest.mark.parametrize("whole_word", [True, False])
 def test_whole_words_stay_whole(whole_word):
   settings = BatchSettings(max_length=128, mask_rate=0.3, whole_word=whole_word)
