@@ -53,6 +53,7 @@ __all__ = [
 ]
 
 ALGORITHM = 1  # raise it when the same text and settings give other sentences or chunks
+COUNTED_AT_ONCE = 4096  # examples
 
 
 def prepare(
@@ -172,8 +173,8 @@ def _count(examples: Examples, vocab_size: int) -> tuple[dict, np.ndarray, np.nd
   unigrams = np.zeros(vocab_size, np.int64)
   documents = sentences = 0
   previous = None
-  for start in range(0, len(examples), 4096):
-    batch = examples.get(np.arange(start, min(start + 4096, len(examples))))
+  for start in range(0, len(examples), COUNTED_AT_ONCE):
+    batch = examples.get(np.arange(start, min(start + COUNTED_AT_ONCE, len(examples))))
     lengths[start : start + len(batch.lengths)] = batch.lengths
     unigrams += np.bincount(batch.tokens, minlength=vocab_size)
     sentences += len(batch.sentence_lengths)

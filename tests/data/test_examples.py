@@ -1,6 +1,7 @@
 import fcntl
 import itertools
 import json
+import shutil
 import threading
 
 import numpy as np
@@ -56,7 +57,8 @@ def test_records_hold_whole_sentences_within_the_row(tmp_path, word_source, word
   np.testing.assert_array_equal(np.bincount(owner, batch.sentence_lengths), batch.lengths)
 
 
-def test_metadata_counts_what_is_there(tmp_path, word_source, word_tokenizer):
+def test_metadata_counts_what_is_there(tmp_path, word_source, word_tokenizer, monkeypatch):
+  monkeypatch.setattr(examples, "COUNTED_AT_ONCE", 3)
   directory = prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "cache", processes=1)
   metadata = read_metadata(directory)
   for split in ("train", "valid"):
@@ -120,13 +122,13 @@ def test_large_vocabularies_keep_their_ids(tmp_path):
   np.testing.assert_array_equal(read_all(directory, "train").tokens, [70_004, 5])
 
 
-@pytest.mark.parametrize("fraction", [1e-9, 0.5, 1 - 1e-9])
-def test_two_documents_are_enough_for_two_splits(tmp_path, word_tokenizer, fraction):
-  (tmp_path / "a.txt").write_text("w1 w2\n\nw3 w4\n")
+@pytest.mark.parametrize(("fraction", "expected"), [(1e-9, [2, 1]), (1 - 1e-9, [1, 2])])
+def test_a_tiny_corpus_fills_both_splits(tmp_path, word_tokenizer, fraction, expected):
+  (tmp_path / "a.txt").write_text("w1 w2\n\nw3 w4\n\nw5 w6\n")
   settings = ExampleSettings(max_length=32, valid_fraction=fraction)
   source = open_source(f"files:{tmp_path}/a.txt")
   splits = read_metadata(prepare(source, word_tokenizer, settings, tmp_path / "cache"))["splits"]
-  assert [splits[split]["documents"] for split in ("train", "valid")] == [1, 1]
+  assert [splits[split]["documents"] for split in ("train", "valid")] == expected
 
 
 def test_one_document_is_not_enough(tmp_path, word_tokenizer):
@@ -151,14 +153,29 @@ def test_documents_without_tokens_are_an_input_error(tmp_path, word_tokenizer):
     prepare(open_source(f"files:{tmp_path}/a.txt"), word_tokenizer, SETTINGS, tmp_path / "cache")
 
 
-def test_a_set_is_made_once_for_each_text_tokenizer_and_settings(tmp_path, word_source, word_tokenizer, monkeypatch):
-  first = prepare(word_source, word_tokenizer, SETTINGS, tmp_path)
-  other_seed = prepare(word_source, word_tokenizer, ExampleSettings(max_length=32, seed=1), tmp_path)
-  less = open_source(word_source.spec.replace("*", "a"))
-  other_text = prepare(less, word_tokenizer, SETTINGS, tmp_path)
-  assert len({first, other_seed, other_text}) == 3
+def test_other_text_another_tokenizer_and_other_settings_make_another_set(tmp_path, word_source, word_tokenizer):
+  def directory(seed=0):
+    # Opened anew, as the next run would.
+    source, tokenizer = open_source(word_source.spec), load_tokenizer(word_tokenizer.path)
+    return prepare(source, tokenizer, ExampleSettings(max_length=32, seed=seed), tmp_path / "cache")
+
+  made = [directory(), directory(seed=1)]
+  with open(tmp_path / "text" / "a.txt", "a") as file:
+    file.write("\nw1 w2 w3\n")
+  made.append(directory())
+  with open(word_tokenizer.path, "a") as file:
+    file.write("another\n")
+  made.append(directory())
+  assert len(set(made)) == 4
+
+
+def test_a_set_that_is_there_is_found_without_writing(tmp_path, word_source, word_tokenizer, monkeypatch):
+  made = prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "cache")
+  lock = made.parent.parent / "lock"
+  lock.unlink()
   monkeypatch.setattr(examples.PretrainingExamples, "download_and_prepare", None)
-  assert prepare(word_source, word_tokenizer, SETTINGS, tmp_path) == first
+  assert prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "cache") == made
+  assert not lock.exists()
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path, word_source, word_tokenizer, monkeypatch):
@@ -185,9 +202,9 @@ def test_what_a_killed_process_left_is_removed(tmp_path, word_source, word_token
   assert not leftover.exists()
 
 
-def test_a_second_process_waits_for_the_first(tmp_path, word_source, word_tokenizer):
-  directory = prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "elsewhere")
-  directory = tmp_path / "cache" / directory.relative_to(tmp_path / "elsewhere")
+def test_a_second_process_waits_for_the_first_and_takes_its_set(tmp_path, word_source, word_tokenizer):
+  elsewhere = prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "elsewhere")
+  directory = tmp_path / "cache" / elsewhere.relative_to(tmp_path / "elsewhere")
   lock_path = directory.parent.parent / "lock"
   lock_path.parent.mkdir(parents=True)
   second = threading.Thread(target=prepare, args=(word_source, word_tokenizer, SETTINGS, tmp_path / "cache"))
@@ -197,8 +214,11 @@ def test_a_second_process_waits_for_the_first(tmp_path, word_source, word_tokeni
     second.join(0.5)
     assert second.is_alive()
     assert not directory.exists()
+    shutil.copytree(elsewhere, directory)
+    (directory / "made by the first").touch()
   second.join(30)
-  assert (directory / "metadata.json").exists()
+  assert not second.is_alive()
+  assert (directory / "made by the first").exists()
 
 
 def test_a_cache_dir_that_cannot_be_written_is_named(tmp_path, word_source, word_tokenizer):
