@@ -52,7 +52,7 @@ def _text_lines(lines: Iterable[str]) -> Iterator[str]:
     if text.startswith(">>>"):
       doctest = True
     elif text and _RULE.match(text):
-      table = table or " " in text or text.startswith("+")
+      table = table or " " in text
       kept = ""
     elif directive := _DIRECTIVE.match(text):
       if directive[2] in _PROSE_DIRECTIVES | _VERSION_DIRECTIVES:

@@ -43,7 +43,7 @@ class Tokenizer(abc.ABC):
     self.lowercase = lowercase
     self.special_ids = tuple(ids[piece] for piece in self.special_pieces)
     self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = self.special_ids
-    self.word_starts = np.array([i in self.special_ids or self._starts_word(p) for i, p in enumerate(pieces)])
+    self.word_starts = np.array([self._starts_word(piece) for piece in pieces])
     rules = f"{self.kind} {self.normalisation_version} {lowercase} ".encode()
     self.fingerprint = hashlib.sha256(rules + content).hexdigest()
     self._pieces = pieces
@@ -79,7 +79,7 @@ class Tokenizer(abc.ABC):
 
   @abc.abstractmethod
   def _starts_word(self, piece: str) -> bool:
-    """Whether a piece (not a special one) begins a word."""
+    """Whether a piece begins a word; special pieces do."""
 
   @abc.abstractmethod
   def _encode_special(self, text: str) -> list[int]:

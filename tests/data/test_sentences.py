@@ -10,6 +10,8 @@ from albert_jax.errors import InputError
   [
     "It rained. | We stayed in.",
     "Really?! | Yes! | No…",
+    "Who is J? | Ask him.",
+    "He met [Mr. Smith] there.",
     'He said "Stop." | Then he left. | (Nobody saw.) | [1] It ended.',
     "“Is it?” | ‘It is.’ | «Oui.» | Fine.",
     "Mr. Smith met Dr. Jones and Prof. X. Y. Zhu at St. Mary's.",

@@ -70,7 +70,7 @@ def test_files_that_do_not_parse_are_passed_over(tmp_path, monkeypatch):
   [
     ("Returns the sum of\nall the numbers.", ["Returns the sum of all the numbers."]),
     ("One paragraph is here.\n\nAnother is right there.", ["One paragraph is here.", "Another is right there."]),
-    ("The text comes first.\n\n>>> This is code here\nThat was output here.\n\nThe text goes on.",
+    ("The text comes first.\n\n>>> This is code here\n  That was output here.\n\nThe text goes on.",
      ["The text comes first.", "The text goes on."]),
     ("An example of it::\n\n  This is code here.\n\n  So is this line.\n\nThe text goes on.",
      ["An example of it:", "The text goes on."]),
@@ -86,11 +86,12 @@ def test_files_that_do_not_parse_are_passed_over(tmp_path, monkeypatch):
     (".. note:: This is worth a note.\n   It goes on here.", ["This is worth a note. It goes on here."]),
     (".. versionadded:: 3.5\n   It was added in that version.", ["It was added in that version."]),
     ("```\nThis is code in fences.\n```\nThe text goes on.", ["The text goes on."]),
-    ("=====  =====\nThe table has columns.\n=====  =====\n\nThe text goes on.", ["The text goes on."]),
+    ("=====  =====\nThe table has a row.\nAnd another row too.\n=====  =====\n\nThe text goes on.", ["The text goes on."]),
     ("See :class:`~a.b.Name` and :func:`run <x.run>` in ``code``, *very* **much** [1]_.",
      ["See a.b.Name and run in code, very much."]),
     ("It takes *args and **kwargs of any kind.", ["It takes *args and **kwargs of any kind."]),
     ("x = f(a, b) + [1, 2] * {3: 4}", []),
+    ("The f(x)=[a+b]*{c} / (d-e)==0 && !(g<=h) done.", []),
     ("Too short.", []),
   ],
 )  # fmt: skip

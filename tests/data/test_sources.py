@@ -80,11 +80,11 @@ def test_damaged_file_is_an_error(tmp_path, name):
 
 
 def test_glob_descends_in_sorted_order_with_relative_keys(tmp_path):
-  for name in ["b/z.txt", "b/a.txt", "a/c.txt"]:
+  for name in ["b/z.txt", "b/a.txt", "a/c/d.txt", "z.txt"]:
     write(tmp_path, name, name)
   source = open_source(f"files:{tmp_path}/**/*.txt")
-  assert list(source.documents()) == [(f"{n}#0", n) for n in ["a/c.txt", "b/a.txt", "b/z.txt"]]
-  assert source.shards == ("a/c.txt", "b/a.txt", "b/z.txt")
+  assert list(source.documents()) == [(f"{n}#0", n) for n in ["a/c/d.txt", "b/a.txt", "b/z.txt", "z.txt"]]
+  assert source.shards == ("a/c/d.txt", "b/a.txt", "b/z.txt", "z.txt")
 
 
 def test_a_file_named_like_a_glob(tmp_path):

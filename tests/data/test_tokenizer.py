@@ -177,8 +177,8 @@ def test_mask_between_words_reads_as_in_training(albert):
 
 
 def test_sentencepiece_word_starts(tmp_path):
-  pieces = ["▁in", "in", "-", "(a", "5", "город", "▁город", "世界", "の", "ไทย", "한", "a世", "'s", "<0xE2>"]
-  expected = [True, False, True, True, False, False, True, True, True, True, False, True, True, False]
+  pieces = ["▁in", "in", "-", "(a", "5", "город", "▁город", "世界", "の", "ไทย", "한", "a世", "'s", "+a", "<0xE2>"]
+  expected = [True, False, True, True, False, False, True, True, True, True, False, True, True, True, False]
   tokenizer = load_tokenizer(write_model(tmp_path, pieces))
   ids = [tokenizer.pieces(range(tokenizer.vocab_size)).index(p) for p in pieces]
   assert [bool(tokenizer.word_starts[i]) for i in ids] == expected
