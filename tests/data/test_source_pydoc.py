@@ -86,7 +86,7 @@ def test_files_that_do_not_parse_are_passed_over(tmp_path, monkeypatch):
     (".. note:: This is worth a note.\n   It goes on here.", ["This is worth a note. It goes on here."]),
     (".. versionadded:: 3.5\n   It was added in that version.", ["It was added in that version."]),
     ("```\nThis is code in fences.\n```\nThe text goes on.", ["The text goes on."]),
-    ("=====  =====\nThe table has a row.\nAnd another row too.\n=====  =====\n\nThe text goes on.", ["The text goes on."]),
+    ("=====  =====\nThe table has a row.\nAnd one more row.\n=====  =====\n\nThe text goes on.", ["The text goes on."]),
     ("See :class:`~a.b.Name` and :func:`run <x.run>` in ``code``, *very* **much** [1]_.",
      ["See a.b.Name and run in code, very much."]),
     ("It takes *args and **kwargs of any kind.", ["It takes *args and **kwargs of any kind."]),
