@@ -135,19 +135,48 @@ def test_nsp_draws_every_other_chunk_equally_often():
   assert stats.chisquare(np.bincount(others, minlength=21)).pvalue > RARE
 
 
-def test_nsp_labels_do_not_show_in_lengths():
+@pytest.fixture(scope="module")
+def filled():
+  """NSP examples of chunks filled up to 125 tokens with sentences, as preparation does it; some are short."""
   rng = np.random.default_rng(0)
   chunks = []
-  for _ in range(1500):  # filled up to 125 tokens with sentences, as preparation does it; some are short
+  for _ in range(1500):
     target, lengths = (125 if rng.random() < 0.8 else rng.integers(20, 125)), []
     while sum(lengths) + (n := int(rng.integers(4, 25))) <= target:
       lengths.append(n)
     chunks.append(lengths)
-  made = Traced(chunks).make(2, pair_objective="nsp", max_length=128)
-  total, label = np.array([(len(a) + len(b), label) for _, a, b, label, _ in made if b]).T
+  traced = Traced(chunks)
+  return traced, [pair for pair in traced.make(2, pair_objective="nsp", max_length=128) if pair[2]]
+
+
+def test_nsp_labels_do_not_show_in_lengths(filled):
+  total, label = np.array([(len(a) + len(b), label) for _, a, b, label, _ in filled[1]]).T
   # What the best threshold on the length tells about the label; 1/2 is blind chance.
   hits = np.array([((total > t) == label).mean() for t in range(129)])
   assert max(hits.max(), 1 - hits.min()) < 0.6
+
+
+def test_nsp_labels_do_not_show_in_cut_sentences(filled):
+  traced, pairs = filled
+  cut = 0
+  for _, a, b, _, _ in pairs:
+    for segment in (a, b):
+      sentences = traced.chunks[traced.chunk_of[segment[0]]]
+      cut += segment[-1] != sentences[traced.sentence_of[segment[-1]]][-1]
+  assert cut < 0.02 * len(pairs)  # only where one sentence alone is too long
+
+
+def test_nsp_text_begins_at_any_sentence():
+  chunks = Traced([[4, 4, 4, 4]] * 30)
+  counts = np.zeros((4, 4), int)
+  for _, _, b, label, _ in chunks.make(200, pair_objective="nsp"):
+    if label:
+      counts[len(b) // 4, chunks.sentence_of[b[0]]] += 1
+  # B of one sentence may begin at 0 … 3, of two at 0 … 2, of three at 0 or 1.
+  for sentences in (1, 2, 3):
+    starts = 5 - sentences
+    assert counts[sentences, starts:].sum() == 0
+    assert stats.chisquare(counts[sentences, :starts]).pvalue > RARE
 
 
 def test_nsp_in_one_document_keeps_true_pairs():
@@ -225,6 +254,7 @@ def test_truncation_takes_from_front_and_back_with_equal_chance():
     often = law > 1e-3
     expected = law[often] / law[often].sum() * counts[often].sum()
     assert stats.chisquare(counts[often], expected).pvalue > RARE
+  assert stats.pearsonr(*fronts.values()).pvalue > RARE
 
 
 def test_truncation_of_one_segment():
