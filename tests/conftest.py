@@ -1,0 +1,80 @@
+"""Tests run on eight fake CPU devices, whatever the machine has."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_disable_most_optimizations", True)  # of LLVM: here compiling takes longer than running
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # for configs/, as for the programs in the root
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> str:
+  """A source of a few hundred short documents with some structure to learn."""
+  names = "Ada Bell Cole Dora Egon Finn Gina Hugo Ines Jan".split()
+  verbs = "sees hears helps finds calls thanks".split()
+  places = "garden harbour library market station theatre".split()
+  documents = []
+  for number in range(240):
+    lines = []
+    for line in range(4 + number % 5):
+      name, other = names[(number + line) % 10], names[(number * 3 + line * 7 + 1) % 10]
+      lines.append(f"{name} {verbs[(number + 2 * line) % 6]} {other} in the {places[(number * line) % 6]} today.")
+    documents.append("\n".join(lines))
+  path = tmp_path_factory.mktemp("corpus") / "text.txt"
+  path.write_text("\n\n".join(documents) + "\n", encoding="utf-8")
+  return f"files:{path}"
+
+
+@pytest.fixture(scope="session")
+def tiny_overrides(corpus, tmp_path_factory) -> dict:
+  """Keys that make any config's `test` variant run on `corpus`; prepared once for all tests."""
+  return {
+    "data.source": corpus,
+    "data.tokenizer": "train:sentencepiece:90",
+    "data.cache_dir": str(tmp_path_factory.mktemp("cache")),
+    "model.vocab_size": 96,
+  }
+
+
+@pytest.fixture
+def tiny_config(tiny_overrides):
+  """albert_tiny:test on `corpus`, without dropout."""
+  from configs import albert_tiny
+
+  return override(albert_tiny.get_config("test"), tiny_overrides)
+
+
+def override(config, values: dict):
+  """Sets dotted keys of a config."""
+  config.update_from_flattened_dict(values)
+  return config
+
+
+def run_program(*arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess:
+  """Runs train.py or eval.py as a user would, on one CPU device."""
+  result = subprocess.run(
+    [sys.executable, *arguments], cwd=ROOT, env=_environment(environment), capture_output=True, text=True, timeout=300
+  )
+  assert not check or result.returncode == 0, result.stderr[-3000:]
+  return result
+
+
+def start_program(*arguments: str, **environment: str) -> subprocess.Popen:
+  """As `run_program`, without waiting."""
+  pipe = subprocess.PIPE
+  return subprocess.Popen(
+    [sys.executable, *arguments], cwd=ROOT, env=_environment(environment), stdout=pipe, stderr=pipe, text=True
+  )
+
+
+def _environment(more: dict) -> dict:
+  return {**os.environ, "JAX_PLATFORMS": "cpu", **more}
