@@ -19,9 +19,9 @@ sys.path.insert(0, str(ROOT))  # for configs/, as for the programs in the root
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory) -> str:
   """A source of a few hundred short documents with some structure to learn."""
-  names = "Ada Bell Cole Dora Egon Finn Gina Hugo Ines Jan".split()
-  verbs = "sees hears helps finds calls thanks".split()
-  places = "garden harbour library market station theatre".split()
+  names = ["Ada", "Bell", "Cole", "Dora", "Egon", "Finn", "Gina", "Hugo", "Ines", "Jan"]
+  verbs = ["sees", "hears", "helps", "finds", "calls", "thanks"]
+  places = ["garden", "harbour", "library", "market", "station", "theatre"]
   documents = []
   for number in range(240):
     lines = []
