@@ -1,0 +1,98 @@
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from absl import flags
+
+from albert_jax.errors import InputError
+
+SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "plot_metrics.py"
+TRAIN = [
+  {"step": 10, "split": "train", "mlm_loss": 4.0, "pair_accuracy": 0.5, "fill": 0.5},
+  {"step": 20, "split": "train", "mlm_loss": 3.0, "pair_accuracy": 0.6, "fill": 1.0},
+]
+VALID = [{"step": 15, "split": "valid", "mlm_loss": 3.5, "pair_accuracy": 0.55, "unigram_loss": 5.25, "fill": 0.5}]
+
+
+@pytest.fixture(scope="module")
+def script():
+  """The script as a module; its flags go again, because other programs have flags of the same names."""
+  spec = importlib.util.spec_from_file_location("plot_metrics", SCRIPT)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  for flag in ("workdir", "output", "x"):
+    delattr(flags.FLAGS, flag)
+  return module
+
+
+def write_run(folder, lines, tail=""):
+  folder.mkdir()
+  (folder / "config.json").write_text(json.dumps({"train": {"batch_size": 4}, "data": {"max_length": 8}}))
+  (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + tail)
+  return str(folder)
+
+
+def run(*arguments):
+  return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_curves_by_step_and_by_tokens(tmp_path, script):
+  read = script.read_run(write_run(tmp_path / "a", TRAIN + VALID))
+  np.testing.assert_array_equal(read.curve("train", "mlm_loss", "step"), [[10, 20], [4, 3]])
+  # 32 positions a step: 10 steps half full, then 10 full ones.
+  np.testing.assert_array_equal(read.curve("train", "pair_accuracy", "tokens"), [[160, 480], [0.5, 0.6]])
+  np.testing.assert_array_equal(read.curve("valid", "mlm_loss", "tokens"), [[320], [3.5]])
+
+
+def test_a_line_that_is_being_written_is_left_out(tmp_path, script):
+  read = script.read_run(write_run(tmp_path / "a", TRAIN, tail='{"step": 30, "spl'))
+  assert len(read.lines["train"]) == 2
+
+
+def test_figure_holds_every_run_and_the_baselines(tmp_path, script):
+  pytest.importorskip("matplotlib")
+  runs = [script.read_run(write_run(tmp_path / name, TRAIN + VALID)) for name in ("a", "b")]
+  loss, pair = script.draw(runs, "step").axes
+  curves = ["a, train", "a, valid", "b, train", "b, valid"]
+  assert [line.get_label() for line in loss.lines] == [*curves, "unigram baseline, 5.25"]
+  assert [line.get_label() for line in pair.lines] == [*curves, "chance"]
+
+
+def test_a_metric_that_no_run_has_gets_no_panel(tmp_path, script):
+  pytest.importorskip("matplotlib")
+  lines = [{key: value for key, value in line.items() if key != "pair_accuracy"} for line in TRAIN]
+  [axes] = script.draw([script.read_run(write_run(tmp_path / "a", lines))], "step").axes
+  assert axes.get_ylabel() == script.METRICS["mlm_loss"]
+
+
+def test_missing_matplotlib_names_the_extra(tmp_path, script, monkeypatch):
+  monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+  read = script.read_run(write_run(tmp_path / "a", TRAIN))
+  with pytest.raises(InputError, match=r"\[plot\]"):
+    script.draw([read], "step")
+
+
+@pytest.mark.parametrize(
+  ("lines", "tail", "message"),
+  [([], "", "no metrics yet"), (TRAIN, "[]\n", "metrics.jsonl:3"), (TRAIN, '{"step": 30}\n', "'split'")],
+)
+def test_bad_metrics_are_named(tmp_path, script, lines, tail, message):
+  with pytest.raises(InputError, match=message):
+    script.read_run(write_run(tmp_path / "a", lines, tail))
+
+
+def test_command_line(tmp_path):
+  pytest.importorskip("matplotlib")
+  workdir = write_run(tmp_path / "a", TRAIN + VALID)
+  done = run(f"--workdir={workdir}", f"--output={tmp_path}/new/a.png")
+  assert done.returncode == 0, done.stderr
+  assert (tmp_path / "new" / "a.png").read_bytes().startswith(b"\x89PNG")
+  done = run(f"--workdir={workdir}", f"--output={tmp_path}/new/a.doc")
+  assert done.returncode == 2
+  assert ".png" in done.stderr
+  assert "Traceback" not in done.stderr
+  assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.png"]
