@@ -55,6 +55,7 @@ VARIANTS = [
   {"pair_objective": "nsp", "packing": 3, "single_sentence_random_pair": True},
   {"pair_objective": "none", "mask_rate": 0.4, "max_ngram": 5, "max_predictions": 6},
   {"pair_objective": "nsp", "whole_word": False, "max_length": 20},  # examples are truncated
+  {"pair_objective": "nsp", "packing": 2, "max_length": 20},  # examples are truncated to share rows
   {"packing": 5, "max_length": 3 * T, "ngrams_straddle_segments": True, "random_specials": True},
 ]
 
@@ -171,6 +172,12 @@ def test_evaluation_is_fixed_and_ends_with_empty_rows(packing):
     examples = make_examples()
     row = rows.rows(7, 8)
     assert sorted(content(row, 0)) == sorted(examples.get(np.array([7])).tokens.tolist())
+
+
+def test_empty_rows_read_nothing(monkeypatch):
+  rows = make_rows(shuffle=False)
+  monkeypatch.delattr(MemoryExamples, "get")
+  assert not rows.rows(rows.num_rows, rows.num_rows + 3)["examples"].any()
 
 
 def test_seeds_differ():
