@@ -154,8 +154,9 @@ def prefetch(
   Args:
     make: step -> batch; picklable if there are workers.
     start_step, stop_step: the steps.
-    workers: processes that make batches; 0 = threads of this process.
-    buffer: batches that may be ready and waiting, for each worker.
+    workers: processes that make batches; 0 = threads of this process, which suffice where a core or two keep up
+      (scripts/benchmark_data.py measures it), and save the copy between processes.
+    buffer: batches that may be in the making or ready, for each worker; without workers, the number of threads too.
 
   Yields:
     The batches. An exception in `make` is raised here; closing the generator stops the workers.
