@@ -7,6 +7,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from albert_jax import cli
+from albert_jax.errors import InputError
 from albert_jax.tasks import make_task
 from albert_jax.training import distributed
 from albert_jax.training.dry_run import dry_run
@@ -27,7 +28,10 @@ def main(_: list[str]) -> None:
   if _DRY_RUN.value:
     print(dry_run(program))
   else:
-    train(program, _WORKDIR.value or f"runs/{config.name}")
+    workdir = _WORKDIR.value or f"runs/{config.name}"
+    if "://" in workdir:
+      raise InputError(f"--workdir={workdir} is no folder: mount the bucket, and give the path of the mount.")
+    train(program, workdir)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ def run(main: Callable[[list[str]], None]) -> None:
       main(argv)
     except InputError as error:
       _fail(error)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
   app.run(guarded, flags_parser=_parse)
 
@@ -36,15 +38,17 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _check_config_file(argv: list[str]) -> None:
-  """ml_collections tells of a missing config file late and at length."""
+  """Lets a config file import its neighbours; ml_collections tells of a missing one late and at length."""
   for argument, following in zip(argv, [*argv[1:], ""]):
     name, has_value, value = argument.lstrip("-").partition("=")
     if name == "config":
       path = (value if has_value else following).split(":")[0]
       if path and not os.path.isfile(path):
         folder = os.path.dirname(path) or "."
-        files = [os.path.join(folder, f) for f in os.listdir(folder)] if os.path.isdir(folder) else []
-        raise unknown("config file", path, (f for f in files if f.endswith(".py")))
+        files = os.listdir(folder) if os.path.isdir(folder) else []
+        known = (f for f in files if f.endswith(".py") and f not in ("__init__.py", "common.py"))
+        raise unknown("config file", path, (os.path.join(folder, f) for f in known))
+      sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(path))))
 
 
 def _fail(error: object) -> None:
@@ -53,7 +57,7 @@ def _fail(error: object) -> None:
     text = text.rpartition("InputError: ")[2].strip()
   while text[:1] in "'\"":  # a KeyError shows its message quoted
     text = str(ast.literal_eval(text.partition("\n")[0])) + "".join(text.partition("\n")[1:])
-  if isinstance(error, KeyError):
+  if isinstance(error, (AttributeError, KeyError)):
     text = f"unknown config key {text}"
   print(f"error: {text}", file=sys.stderr)
   sys.exit(2)

@@ -47,7 +47,7 @@ def pretraining(name: str) -> ml_collections.ConfigDict:
   config.init_from = ""  # another run's workdir: start from its parameters
 
   config.data = ml_collections.ConfigDict()
-  config.data.source = "tfds:wikipedia/20230601.en"  # pydoc, files:GLOB or tfds:NAME/CONFIG
+  config.data.source = "files:wiki/*.parquet"  # pydoc, files:GLOB or tfds:NAME/CONFIG
   config.data.text_key = "text"  # the field of .jsonl, .parquet and TFDS sources
   config.data.tokenizer = "train:sentencepiece:30000"  # a .model or .txt file, or train:KIND:SIZE
   config.data.cache_dir = "cache"  # where trained tokenizers and prepared examples are kept

@@ -12,17 +12,16 @@ other programs do not count; threads and workers in the clock's. The stages: `pl
 import cProfile
 import functools
 import pstats
-import sys
 import time
 from collections.abc import Iterable
 
-from absl import app, flags
+from absl import flags
 
+from albert_jax import cli
 from albert_jax.data.batch import PAIR_OBJECTIVES, BatchSettings, Vocabulary
 from albert_jax.data.examples import open_examples, open_tokenizer
 from albert_jax.data.pipeline import Batch, PretrainingRows, prefetch
 from albert_jax.data.synthetic import make_synthetic_examples, make_synthetic_vocabulary
-from albert_jax.errors import InputError
 
 _EXAMPLES = flags.DEFINE_string("examples", None, "Directory of a prepared set; by default, synthetic examples.")
 _MAX_LENGTH = flags.DEFINE_integer("max_length", 512, "Tokens in a row.")
@@ -35,15 +34,9 @@ _WORKERS = flags.DEFINE_list("workers", ["0", "2"], "Numbers of worker processes
 _VOCAB_SIZE = 30_000  # of synthetic examples
 
 
-def main(argv):
+def main(_: list[str]) -> None:
   """Prints tokens per second for every stage, for whole batches and through `prefetch`."""
-  if len(argv) > 1:
-    raise app.UsageError(f"Unexpected argument: {argv[1]}")
-  try:
-    rows = make_rows()
-  except InputError as error:
-    print(f"Error: {error}", file=sys.stderr)
-    sys.exit(2)
+  rows = make_rows()
   make = functools.partial(make_batch, rows, _ROWS.value)
   tokens = count_tokens([make(0)])
   slots = _ROWS.value * _MAX_LENGTH.value
@@ -117,4 +110,4 @@ def make_batch(rows: PretrainingRows, size: int, step: int) -> Batch:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  cli.run(main)

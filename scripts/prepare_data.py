@@ -8,14 +8,12 @@ train.py prepares what it does not find, so this script is for a large corpus: i
 accelerator. Beam's workers must see `config.data.cache_dir` under the same path.
 """
 
-import sys
-
-from absl import app, flags, logging
+from absl import flags
 from ml_collections import config_flags
 
+from albert_jax import cli
 from albert_jax.data.examples import SPLITS, read_metadata
 from albert_jax.data.prepare import prepare_from_config
-from albert_jax.errors import InputError
 
 UNITS = ("documents", "sentences", "tokens", "examples")
 
@@ -25,23 +23,16 @@ _RUNNER = flags.DEFINE_string("runner", None, "Beam runner, e.g. DirectRunner or
 _BEAM_OPTIONS = flags.DEFINE_multi_string("beam_options", [], "A flag for Beam; may be repeated.")
 
 
-def main(argv):
+def main(_: list[str]) -> None:
   """Prepares the data, then prints where it is and what it holds."""
-  if len(argv) > 1:
-    raise app.UsageError(f"Unexpected argument: {argv[1]}")
-  logging.set_stderrthreshold("info")
   config = _CONFIG.value
-  try:
-    directory, tokenizer = prepare_from_config(
-      config.data,
-      seed=config.seed,
-      processes=_PROCESSES.value,
-      beam_runner=_RUNNER.value,
-      beam_options=_BEAM_OPTIONS.value,
-    )
-  except InputError as error:
-    print(f"Error: {error}", file=sys.stderr)
-    sys.exit(2)
+  directory, tokenizer = prepare_from_config(
+    config.data,
+    seed=config.seed,
+    processes=_PROCESSES.value,
+    beam_runner=_RUNNER.value,
+    beam_options=_BEAM_OPTIONS.value,
+  )
   print(f"Examples:  {directory}")
   print(f"Tokenizer: {tokenizer.path} ({tokenizer.vocab_size:,} pieces)")
   splits = read_metadata(directory)["splits"]
@@ -52,4 +43,4 @@ def main(argv):
 
 if __name__ == "__main__":
   flags.mark_flag_as_required("config")
-  app.run(main)
+  cli.run(main)

@@ -4,13 +4,11 @@
     --output=corpus.model
 """
 
-import sys
+from absl import flags
 
-from absl import app, flags
-
+from albert_jax import cli
 from albert_jax.data import tokenizer
 from albert_jax.data.sources import open_source
-from albert_jax.errors import InputError
 
 SOURCE = flags.DEFINE_string("source", "pydoc", "Text: pydoc, files:GLOB or tfds:NAME/CONFIG.")
 TEXT_KEY = flags.DEFINE_string("text_key", "text", "The field that holds the text (.jsonl, .parquet, TFDS).")
@@ -21,21 +19,15 @@ LOWERCASE = flags.DEFINE_bool("lowercase", True, "Lower-case the text and strip 
 CHARACTERS = flags.DEFINE_integer("characters", None, "Text to train on; 1,000 a piece if not given.", lower_bound=1)
 
 
-def main(argv: list[str]) -> None:
+def main(_: list[str]) -> None:
   """Trains, writes, and shows how the vocabulary splits a sentence."""
-  if len(argv) > 1:
-    raise app.UsageError(f"Unknown argument {argv[1]!r}.")
   characters = CHARACTERS.value or VOCAB_SIZE.value * tokenizer.CHARACTERS_PER_PIECE
-  try:
-    source = open_source(SOURCE.value, text_key=TEXT_KEY.value)
-    texts = tokenizer.sample_texts(source, characters)
-    trained = tokenizer.train_tokenizer(KIND.value, texts, VOCAB_SIZE.value, OUTPUT.value, lowercase=LOWERCASE.value)
-  except InputError as e:
-    print(f"Error: {e}", file=sys.stderr)
-    sys.exit(2)
+  source = open_source(SOURCE.value, text_key=TEXT_KEY.value)
+  texts = tokenizer.sample_texts(source, characters)
+  trained = tokenizer.train_tokenizer(KIND.value, texts, VOCAB_SIZE.value, OUTPUT.value, lowercase=LOWERCASE.value)
   print(f"{OUTPUT.value}: {trained.vocab_size} pieces, {trained.kind}")
   print(*trained.pieces(trained.encode("Sharing parameters between layers costs 0.5 points.")))
 
 
 if __name__ == "__main__":
-  app.run(main)
+  cli.run(main)

@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import logging
 
 from albert_jax.data.chunks import ExampleSettings
 from albert_jax.data.document_encoder import SPLITS, DocumentEncoder, valid_threshold
@@ -40,6 +39,7 @@ from albert_jax.data.sentences import detect_layout
 from albert_jax.data.sources import Source
 from albert_jax.data.tokenizer import Tokenizer
 from albert_jax.errors import InputError
+from albert_jax.messages import say
 
 __all__ = [
   "SPLITS",
@@ -206,7 +206,7 @@ def _one_at_a_time(directory: Path) -> Iterator[None]:
     try:
       fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-      logging.info("Another process prepares %s; waiting for it.", directory)
+      say(f"another process prepares {directory}: waiting for it")
       fcntl.flock(lock, fcntl.LOCK_EX)
     yield
 

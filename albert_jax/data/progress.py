@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterable, Iterator
 
 import tqdm
-from absl import logging
+
+from albert_jax.messages import say
 
 
 class Progress:
@@ -33,13 +34,13 @@ class Progress:
     now = time.monotonic()
     if self._bar.disable and now - self._last_line > self._between:
       self._last_line = now
-      logging.info("%s", self)
+      say(str(self))
 
   def __str__(self) -> str:
     megabytes = self._bytes / 1e6
     speed = megabytes / max(time.monotonic() - self._start, 1e-9)
     return (
-      f"Prepared {self._documents:,} documents, {megabytes:,.1f} MB ({speed:.1f} MB/s), {self._examples:,} examples."
+      f"prepared {self._documents:,} documents, {megabytes:,.1f} MB ({speed:.1f} MB/s), {self._examples:,} examples"
     )
 
   def __enter__(self):
@@ -48,4 +49,4 @@ class Progress:
   def __exit__(self, error, *_):
     self._bar.close()
     if error is None and self._between < float("inf"):
-      logging.info("%s", self)
+      say(str(self))

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 
 from albert_jax.data.docstrings import prose
 from albert_jax.data.source_base import Source, digest
+from albert_jax.errors import unknown
 
 # Import name -> distribution, of dependencies (direct, or numpy's and jax's own) with much to read.
 PACKAGES = {
@@ -43,23 +44,34 @@ _SKIPPED = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class PydocSource(Source):
-  """Python's own documentation and the docstrings of `PACKAGES`; a shard is a package, a document a module."""
+  """Python's own documentation and the docstrings of `PACKAGES`; a shard is a package, a document a module.
+
+  Attributes:
+    only: the packages to read; all by default.
+  """
+
+  only: tuple[str, ...] = ()
+
+  def __post_init__(self):
+    for name in self.only:
+      if name not in ("python", *PACKAGES):
+        raise unknown("package of the source pydoc", name, ("python", *PACKAGES))
 
   @property
   def spec(self) -> str:
-    """`pydoc`."""
-    return "pydoc"
+    """`pydoc`, or `pydoc:PACKAGE,…`."""
+    return ":".join(filter(None, ("pydoc", ",".join(self.only))))
 
   @functools.cached_property
   def shards(self) -> tuple[str, ...]:
     """`python`, and the packages that are installed."""
-    return ("python", *(name for name in PACKAGES if _folder(name)))
+    return tuple(name for name in self.only or ("python", *PACKAGES) if name == "python" or _folder(name))
 
   @functools.cached_property
   def fingerprint(self) -> str:
     """Hashes the versions of Python, of the packages, and of this module's rules."""
-    versions = [importlib.metadata.version(PACKAGES[name]) for name in self.shards[1:]]
-    return digest("pydoc", VERSION, platform.python_version(), list(zip(self.shards[1:], versions)))
+    versions = {name: importlib.metadata.version(PACKAGES[name]) for name in self.shards if name != "python"}
+    return digest("pydoc", VERSION, platform.python_version(), self.only, sorted(versions.items()))
 
   def read(self, shard: str) -> Iterator[tuple[str, str]]:
     """Yields (`package/path.py`, prose); a paragraph that the shard has shown already is left out."""

@@ -6,10 +6,9 @@ import functools
 import os
 from collections.abc import Iterator
 
-from absl import logging
-
 from albert_jax.data.source_base import Source, digest
 from albert_jax.errors import InputError
+from albert_jax.messages import say
 
 ROWS_PER_SHARD = 10_000
 ROWS_PER_READ = 256
@@ -88,7 +87,7 @@ def _open_name(name: str):
     raise InputError(f"TFDS cannot open {name!r}: {_first_line(e)}") from e
   if builder.is_prepared():
     return builder
-  logging.info("Preparing %s in %s", builder.info.full_name, builder.data_path)
+  say(f"preparing {builder.info.full_name} in {builder.data_path}")
   try:
     builder.download_and_prepare(file_format="array_record")
   except Exception as e:  # of the network, of the disk, of the dataset's own code

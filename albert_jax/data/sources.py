@@ -17,16 +17,16 @@ def open_source(spec: str, *, text_key: str = "text") -> Source:
   """Opens a source of text and checks that a first document can be read.
 
   Args:
-    spec: `pydoc` (documentation installed with Python and this project's dependencies),
-      `files:GLOB` or `tfds:NAME/CONFIG`.
+    spec: `pydoc` (documentation installed with Python and this project's dependencies; `pydoc:optax,jax` for some of
+      them), `files:GLOB` or `tfds:NAME/CONFIG`.
     text_key: the field that holds the text, in .jsonl, .parquet and TFDS.
 
   Raises:
     InputError: the source is unknown, missing, unreadable or empty.
   """
   scheme, _, rest = spec.partition(":")
-  if scheme == "pydoc" and not rest:
-    source = PydocSource()
+  if scheme == "pydoc":
+    source = PydocSource(tuple(filter(None, rest.split(","))))
   elif scheme == "files" and rest:
     source = FilesSource(rest, text_key)
   elif scheme == "tfds" and rest:

@@ -4,14 +4,13 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
-from absl import logging
-
 from albert_jax.data.sentences import document_sentences
 from albert_jax.data.source_base import Source, digest
 from albert_jax.data.tokenizer_base import Tokenizer
 from albert_jax.data.tokenizer_sentencepiece import SentencePieceTokenizer, train_sentencepiece
 from albert_jax.data.tokenizer_wordpiece import WordPieceTokenizer, train_wordpiece
 from albert_jax.errors import InputError
+from albert_jax.messages import say
 
 TRAINING_VERSION = 1  # raise it when the same text gives another vocabulary
 CHARACTERS_PER_PIECE = 1000  # of training text; more hardly changes the pieces and costs time
@@ -85,7 +84,7 @@ def resolve_tokenizer(spec: str, source: Source, cache_dir: str) -> Tokenizer:
   path = os.path.join(cache_dir, f"{kind}-{size}-{key}{suffix}")
   if os.path.exists(path):
     return load_tokenizer(path, lowercase=True)
-  logging.info("Training a %s vocabulary of %d pieces on %s", kind, size, source.spec)
+  say(f"training a {kind} vocabulary of {size:,} pieces on {source.spec}")
   return train_tokenizer(kind, sample_texts(source, size * CHARACTERS_PER_PIECE), size, path)
 
 

@@ -6,8 +6,8 @@ from albert_jax.models.sizes import EncoderConfig
 def flops_per_token(config: EncoderConfig, *, length: int, predictions: int) -> float:
   """FLOPs of forward and backward per position of a row; the backward pass costs twice the forward.
 
-  Counted are the matrix products of the layers (shared weights cost what unshared ones do), attention over the whole row,
-  the embedding projection and the masked-LM head; recomputation, softmax, LayerNorm and the pooler are not.
+  Counted are the matrix products of the layers (shared weights cost what unshared ones do), attention over the whole
+  row, the embedding projection and the masked-LM head; recomputation, softmax, LayerNorm and the pooler are not.
 
   Args:
     config: the encoder.

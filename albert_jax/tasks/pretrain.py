@@ -12,7 +12,7 @@ from flax import nnx
 
 from albert_jax.config import make_settings
 from albert_jax.data.batch import BatchSettings, Vocabulary
-from albert_jax.data.examples import open_examples
+from albert_jax.data.examples import open_examples, open_tokenizer
 from albert_jax.data.pipeline import PretrainingRows
 from albert_jax.data.prepare import prepare_from_config
 from albert_jax.errors import InputError
@@ -101,7 +101,8 @@ class PretrainTask:
     Raises:
       InputError: the text cannot be read, or the tokenizer has more pieces than the model.
     """
-    directory, tokenizer = prepare_from_config(self._data, seed=self._seed)
+    directory, _ = prepare_from_config(self._data, seed=self._seed)
+    tokenizer = open_tokenizer(directory)  # the one that the examples were made with
     if tokenizer.vocab_size > self.encoder.vocab_size:
       raise InputError(
         f"The tokenizer {tokenizer.path} has {tokenizer.vocab_size} pieces, but model.vocab_size is "

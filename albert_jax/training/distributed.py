@@ -1,5 +1,6 @@
 """Joining the processes of a multi-host job."""
 
+import importlib.util
 import os
 
 import jax
@@ -41,8 +42,9 @@ def initialize() -> None:
 
 
 def _on_tpu() -> bool:
+  installed = importlib.util.find_spec("libtpu") is not None
   devices = any(os.path.exists(path) for path in ("/dev/accel0", "/dev/vfio/0"))
-  return devices and os.environ.get("JAX_PLATFORMS", "tpu").startswith("tpu")
+  return installed and devices and os.environ.get("JAX_PLATFORMS", "tpu").startswith("tpu")
 
 
 def _under_launcher() -> bool:

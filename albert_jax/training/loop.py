@@ -27,14 +27,14 @@ def train(program: Program, workdir: str) -> dict[str, dict[str, float]]:
     The metrics of the last evaluation, by split.
   """
   config = program.config
-  train_step = program.train_step  # checks the batch size before anything is written
+  train_step = program.train_step  # checks the batch size
+  data = program.task.load_data()  # whatever is wrong with it shows before anything is written
   checkpoints = Checkpoints(
     workdir, every=config.checkpoint.every, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every
   )
   first = checkpoints.latest() or 0
   if first > config.train.steps:
     raise InputError(f"{workdir} is at step {first}, beyond train.steps {config.train.steps}: raise it to go on.")
-  data = program.task.load_data()
   writer, progress = Writer(workdir, first_step=first), Progress(first, config.train.steps)
   _record_config(config, workdir, progress)
   state = checkpoints.restore(program.state) if first else _new_state(program)

@@ -14,6 +14,7 @@ import numpy as np
 import tqdm
 from tensorboardX import SummaryWriter
 
+from albert_jax.messages import say
 from albert_jax.training.step import Terms
 
 FILE = "metrics.jsonl"
@@ -134,8 +135,7 @@ class Progress:
   def say(self, line: str) -> None:
     """Prints a line above the bar."""
     if not self._silent:
-      tqdm.tqdm.write(line, file=sys.stderr)
-      sys.stderr.flush()
+      say(line)
 
   def close(self) -> None:
     """Ends the bar."""

@@ -164,8 +164,8 @@ def test_a_run_of_n_words_has_probability_in_proportion_to_one_over_n():
 
 
 def test_runs_near_the_end_are_drawn_among_those_that_fit():
-  # Three words, budget 2. From word 0, n = 1 has 6/11 and then word 1 or 2 follows; from word 1, n is 1 or 2 with 2/3 and
-  # 1/3; from word 2, n = 1.
+  # Three words, budget 2. From word 0, n = 1 has 6/11 and then word 1 or 2 follows; from word 1, n is 1 or 2 with 2/3
+  # and 1/3; from word 2, n = 1.
   results = choose([lay_out([6] * 3)] * 40_000, BatchSettings(max_length=8, mask_rate=0.35))
   counts = collections.Counter(frozenset(s) for s in results)
   expected = {

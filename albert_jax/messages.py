@@ -1,0 +1,11 @@
+"""What a program tells the person who started it; the libraries' own chatter goes to absl's log."""
+
+import sys
+
+import tqdm
+
+
+def say(line: str) -> None:
+  """Prints a line to stderr, above a progress bar if there is one."""
+  tqdm.tqdm.write(line, file=sys.stderr)
+  sys.stderr.flush()
