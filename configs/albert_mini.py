@@ -1,6 +1,6 @@
 """A small ALBERT on real text, for an hour or less of one CPU core: the run of docs/results/enwiki.md.
 
-  python train.py --config=configs/albert_mini.py --config.data.source=files:TEXT --config.data.tokenizer=VOCABULARY.model
+python train.py --config=configs/albert_mini.py --config.data.source=files:TEXT --config.data.tokenizer=VOCABULARY.model
 """
 
 from configs import common

@@ -1,8 +1,11 @@
 """Tests run on eight fake CPU devices, whatever the machine has."""
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -11,6 +14,10 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_disable_most_optimizations", True)  # of LLVM: here compiling takes longer than running
+COMPILED = tempfile.mkdtemp(prefix="albert_jax_compiled_")  # programs that several tests compile
+atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", COMPILED)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # for configs/, as for the programs in the root
@@ -39,9 +46,9 @@ def tiny_overrides(corpus, tmp_path_factory) -> dict:
   """Keys that make any config's `test` variant run on `corpus`; prepared once for all tests."""
   return {
     "data.source": corpus,
-    "data.tokenizer": "train:sentencepiece:90",
+    "data.tokenizer": "train:sentencepiece:50",
     "data.cache_dir": str(tmp_path_factory.mktemp("cache")),
-    "model.vocab_size": 96,
+    "model.vocab_size": 56,
   }
 
 

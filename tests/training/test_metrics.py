@@ -1,0 +1,81 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from albert_jax.training.metrics import FILE, Meter, Progress, Writer, peak_flops, summary
+
+
+def pair(total, weight):
+  return jnp.float32(total), jnp.float32(weight)
+
+
+def read(folder) -> list[dict]:
+  return [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
+
+
+def test_meter_divides_sums_by_weights_once():
+  meter = Meter()
+  for total, weight in [(1, 1), (9, 3), (0, 0)]:
+    meter.add({"loss": pair(total, weight), "never": pair(0, 0)})
+  assert meter.means() == {"loss": 2.5}
+  assert meter.total("loss") == 10
+
+
+def test_meter_holds_a_bounded_number_of_batches():
+  meter = Meter()
+  for _ in range(500):
+    meter.add({"loss": pair(1, 1)})
+    assert len(meter._pending) <= 64
+  assert meter.means() == {"loss": 1}
+  assert meter.total("loss") == 500
+
+
+def test_writer_appends_lines_and_tensorboard_events(tmp_path):
+  writer = Writer(tmp_path, first_step=0)
+  writer.write(1, "train", {"loss": 2.0})
+  writer.write(1, "valid", {"loss": 3.0})
+  writer.close()
+  assert read(tmp_path) == [{"step": 1, "split": "train", "loss": 2.0}, {"step": 1, "split": "valid", "loss": 3.0}]
+  (events,) = (tmp_path / "tensorboard").iterdir()
+  assert b"valid/loss" in events.read_bytes()
+
+
+def test_a_resumed_run_drops_what_comes_again_and_a_broken_line(tmp_path):
+  writer = Writer(tmp_path, first_step=0)
+  for step in (1, 2, 3):
+    writer.write(step, "train", {"loss": float(step)})
+  writer.close()
+  with (tmp_path / FILE).open("a") as file:
+    file.write('{"step": 4, "spl')
+  writer = Writer(tmp_path, first_step=2)
+  writer.write(3, "train", {"loss": 30.0})
+  writer.close()
+  assert [(line["step"], line["loss"]) for line in read(tmp_path)] == [(1, 1.0), (2, 2.0), (3, 30.0)]
+
+
+def test_progress_prints_plain_lines_where_there_is_no_terminal(capsys):
+  progress = Progress(10, 30)
+  progress.step()
+  progress.show(20, {"loss": 1.25, "mlm_accuracy": 0.5, "unheard": 1.0})
+  progress.close()
+  line = capsys.readouterr().err
+  assert line.startswith("step 20/30  loss 1.250  acc 50.0%  ")
+  assert line.rstrip().endswith("left")
+  assert "\r" not in line
+
+
+def test_summary_names_the_baseline():
+  assert summary({"mlm_loss": 5.0, "unigram_loss": 6.0}) == "mlm 5.000  (unigram 6.000)"
+
+
+@pytest.mark.parametrize(("kind", "peak"), [("NVIDIA H200", 989e12), ("TPU v5 lite", 197e12), ("TPU v5", 459e12)])
+def test_peaks_of_known_devices(kind, peak):
+  class Device:
+    device_kind = kind
+
+  assert peak_flops(Device()) == peak
+  assert peak_flops(jax.devices("cpu")[0]) is None
+  assert np.isfinite(peak)
