@@ -192,3 +192,13 @@ def test_source_pickles(tmp_path):
   copy = pickle.loads(pickle.dumps(source))
   assert copy.fingerprint == source.fingerprint
   assert texts(copy) == DOCUMENTS
+
+
+def test_pydoc_reads_the_packages_that_are_named():
+  some = open_source("pydoc:optax,absl")
+  assert some.spec == "pydoc:optax,absl"
+  assert some.shards == ("optax", "absl")
+  assert all(key.startswith(("optax/", "absl/")) for key, _ in some.documents())
+  assert len({open_source(spec).fingerprint for spec in ("pydoc:optax,absl", "pydoc:optax", "pydoc:absl")}) == 3
+  with pytest.raises(InputError, match='Did you mean "optax"'):
+    open_source("pydoc:optaxx")

@@ -136,7 +136,7 @@ def test_a_finished_run_is_evaluated_again_and_nothing_else(config, tmp_path):
 
 def test_a_run_beyond_its_end_is_refused(config, tmp_path):
   run(config, tmp_path)
-  with pytest.raises(InputError, match="at step 4, beyond train.steps 3"):
+  with pytest.raises(InputError, match=r"at step 4, beyond train.steps 3"):
     run(config, tmp_path, **{"train.steps": 3})
 
 
@@ -160,7 +160,7 @@ def test_init_from_takes_another_run_s_parameters(config, tmp_path):
 
 
 def test_a_vocabulary_larger_than_the_model_is_refused(config, tmp_path):
-  with pytest.raises(InputError, match="50 pieces, but model.vocab_size is 40"):
+  with pytest.raises(InputError, match=r"50 pieces, but model.vocab_size is 40"):
     run(config, tmp_path / "run", **{"model.vocab_size": 40})
   assert not (tmp_path / "run").exists()
 
