@@ -25,10 +25,17 @@ from albert_jax.training.step import Batch, Terms
 
 @dataclasses.dataclass(frozen=True)
 class TaskData:
-  """The rows that a task trains on, and those it is evaluated on, by split."""
+  """What a task trains on and is evaluated on.
+
+  Attributes:
+    train: rows at random access.
+    evaluations: the same, by split.
+    fingerprint: of the data; every process of a job must have the same.
+  """
 
   train: Any
   evaluations: Mapping[str, Any]
+  fingerprint: str
 
 
 class PretrainTask:
@@ -112,7 +119,8 @@ class PretrainTask:
     train, valid = open_examples(directory, "train"), open_examples(directory, "valid")
     train_rows = PretrainingRows(train, vocabulary, self.batch, shuffle=True)
     valid_rows = PretrainingRows(valid, vocabulary, self.batch, shuffle=False)
-    return TaskData(train_rows, {"valid": WithUnigram(valid_rows, train.unigram_counts)})
+    evaluations = {"valid": WithUnigram(valid_rows, train.unigram_counts)}
+    return TaskData(train_rows, evaluations, f"{directory.name} {len(train)} {len(valid)}")
 
   def _make_model(self, rng: jax.Array) -> PretrainingModel:
     return PretrainingModel(self.encoder, pair=self._pair, rngs=nnx.Rngs(rng))

@@ -1,10 +1,13 @@
 """Joining the processes of a multi-host job."""
 
+import hashlib
 import importlib.util
 import os
 
 import jax
+import numpy as np
 from absl import flags
+from jax.experimental import multihost_utils
 
 from albert_jax.errors import InputError
 
@@ -39,6 +42,18 @@ def initialize() -> None:
     jax.distributed.initialize(address, int(processes), int(process))
   elif _on_tpu() or _under_launcher():
     jax.distributed.initialize()
+
+
+def check_same(what: str, fingerprint: str) -> None:
+  """Raises InputError unless every process of the job has the same fingerprint."""
+  digest = np.frombuffer(hashlib.sha256(fingerprint.encode()).digest(), np.uint8)
+  everyone = multihost_utils.process_allgather(digest).reshape(-1, digest.size)
+  different = np.flatnonzero((everyone != everyone[0]).any(axis=1))
+  if different.size:
+    raise InputError(
+      f"The {what} of process {different[0]} is not that of process 0 (here: {fingerprint}): give all the same text, "
+      "tokenizer and library versions, or a data.cache_dir that they share."
+    )
 
 
 def _on_tpu() -> bool:

@@ -13,6 +13,7 @@ from albert_jax.config import FILE as CONFIG_FILE
 from albert_jax.config import differences, load_config, save_config
 from albert_jax.data.pipeline import prefetch
 from albert_jax.errors import InputError
+from albert_jax.training import distributed
 from albert_jax.training.checkpoint import Checkpoints
 from albert_jax.training.metrics import Meter, Progress, Writer, peak_flops, summary
 from albert_jax.training.program import Program
@@ -29,6 +30,7 @@ def train(program: Program, workdir: str) -> dict[str, dict[str, float]]:
   config = program.config
   train_step = program.train_step  # checks the batch size
   data = program.task.load_data()  # whatever is wrong with it shows before anything is written
+  distributed.check_same("training data", data.fingerprint)
   checkpoints = Checkpoints(
     workdir, every=config.checkpoint.every, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every
   )

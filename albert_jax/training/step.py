@@ -49,7 +49,7 @@ class Trainable(Protocol):
     """Training FLOPs per position of a row."""
 
   def load_data(self) -> Any:
-    """An object with `train` and `evaluations` (by split): rows at random access, see `data.pipeline`."""
+    """An object with `train` and `evaluations` (by split), rows at random access, and a `fingerprint`."""
 
 
 def init_state(task: Trainable, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
