@@ -6,12 +6,13 @@ from flax import nnx
 
 from albert_jax.models.encoder import Encoder
 from albert_jax.models.layers import Dense, LayerNorm, activation
+from albert_jax.models.placement import constrain
 from albert_jax.models.sizes import EncoderConfig
 
 
 def gather(x_BTD: jax.Array, positions_BM: jax.Array) -> jax.Array:
   """x_BMD, the rows of x at the given positions."""
-  return jnp.take_along_axis(x_BTD, positions_BM[:, :, None], axis=1)
+  return constrain(jnp.take_along_axis(x_BTD, positions_BM[:, :, None], axis=1), "BMD")
 
 
 class MaskedLMHead(nnx.Module):
@@ -25,9 +26,10 @@ class MaskedLMHead(nnx.Module):
 
   def __call__(self, x_BMD: jax.Array, word_VE: jax.Array) -> jax.Array:
     """logits_BMV, float32."""
-    x_BME = self.norm(activation(self.config.activation, self.dense(x_BMD)))
-    logits_BMV = jnp.einsum("BME,VE->BMV", x_BME, word_VE.astype(x_BME.dtype), preferred_element_type=jnp.float32)
-    return logits_BMV + self.bias[...]
+    x_BME = self.norm(activation(self.config.activation, constrain(self.dense(x_BMD), "BME")))
+    word_VE = constrain(word_VE.astype(x_BME.dtype), "VE")
+    logits_BMV = jnp.einsum("BME,VE->BMV", x_BME, word_VE, preferred_element_type=jnp.float32)
+    return constrain(logits_BMV, "BMV") + self.bias[...]
 
 
 class Pooler(nnx.Module):
@@ -38,7 +40,7 @@ class Pooler(nnx.Module):
 
   def __call__(self, x_BND: jax.Array) -> jax.Array:
     """x_BND → x_BND."""
-    return jnp.tanh(self.dense(x_BND))
+    return jnp.tanh(constrain(self.dense(x_BND), "BND"))
 
 
 class PretrainingModel(nnx.Module):
@@ -65,4 +67,4 @@ class PretrainingModel(nnx.Module):
     if self.pair is None:
       return mlm_logits_BMV, None
     pooled_BND = self.pooler(gather(x_BTD, batch["cls_positions"]))
-    return mlm_logits_BMV, self.pair(pooled_BND).astype(jnp.float32)
+    return mlm_logits_BMV, constrain(self.pair(pooled_BND), "BNC").astype(jnp.float32)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from albert_jax.models.placement import constrain
 from albert_jax.models.sizes import EncoderConfig
 
 # Standard deviation of the normal before its tails beyond two are cut off (arXiv 1810.04805, released code).
@@ -87,9 +88,10 @@ class Embeddings(nnx.Module):
     self, tokens_BT: jax.Array, types_BT: jax.Array, positions_BT: jax.Array, rng: jax.Array | None
   ) -> jax.Array:
     """Ids in, x_BTD in the computation's dtype out."""
-    x_BTE = self.word[...][tokens_BT] + self.position[...][positions_BT] + self.type[...][types_BT]
+    lookups = ((self.word, "VE", tokens_BT), (self.position, "PE", positions_BT), (self.type, "YE", types_BT))
+    x_BTE = sum(constrain(constrain(rows[...], dims)[ids_BT], "BTE") for rows, dims, ids_BT in lookups)
     x_BTE = dropout(self.norm(x_BTE), self.config.dropout, rng).astype(self.config.dtype)
-    return x_BTE if self.projection is None else self.projection(x_BTE)
+    return x_BTE if self.projection is None else constrain(self.projection(x_BTE), "BTD")
 
 
 class Attention(nnx.Module):
@@ -107,13 +109,13 @@ class Attention(nnx.Module):
   def __call__(self, x_BTD: jax.Array, mask_BTS: jax.Array, rng: jax.Array | None) -> jax.Array:
     """x_BTD → x_BTD; query t sees key s where mask_BTS is true, which must hold for at least one s."""
     probability_rng, output_rng = (None, None) if rng is None else jax.random.split(rng)
-    q_BTHK, k_BSHK, v_BSHK = self.query(x_BTD), self.key(x_BTD), self.value(x_BTD)
+    q_BTHK, k_BSHK, v_BSHK = (constrain(project(x_BTD), "BTHK") for project in (self.query, self.key, self.value))
     q_BTHK = q_BTHK * (1 / math.sqrt(self.config.head_dim))
     scores_BHTS = jnp.einsum("BTHK,BSHK->BHTS", q_BTHK, k_BSHK, preferred_element_type=jnp.float32)
     scores_BHTS = jnp.where(mask_BTS[:, None], scores_BHTS, jnp.finfo(jnp.float32).min)
     weights_BHTS = dropout(jax.nn.softmax(scores_BHTS), self.config.attention_dropout, probability_rng)
     mixed_BTHK = jnp.einsum("BHTS,BSHK->BTHK", weights_BHTS.astype(x_BTD.dtype), v_BSHK)
-    return self.norm(x_BTD + dropout(self.output(mixed_BTHK), self.config.dropout, output_rng))
+    return self.norm(x_BTD + dropout(constrain(self.output(mixed_BTHK), "BTD"), self.config.dropout, output_rng))
 
 
 class FeedForward(nnx.Module):
@@ -128,5 +130,5 @@ class FeedForward(nnx.Module):
   def __call__(self, x_BTD: jax.Array, mask_BTS: jax.Array, rng: jax.Array | None) -> jax.Array:
     """x_BTD → x_BTD; the mask is unused: positions do not meet here."""
     del mask_BTS
-    hidden_BTF = activation(self.config.activation, self.up(x_BTD))
-    return self.norm(x_BTD + dropout(self.down(hidden_BTF), self.config.dropout, rng))
+    hidden_BTF = activation(self.config.activation, constrain(self.up(x_BTD), "BTF"))
+    return self.norm(x_BTD + dropout(constrain(self.down(hidden_BTF), "BTD"), self.config.dropout, rng))

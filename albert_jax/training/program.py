@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from albert_jax.config import make_settings
 from albert_jax.errors import InputError
+from albert_jax.models.placement import constrained_by
 from albert_jax.training import sharding, step
 from albert_jax.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
 
@@ -60,7 +61,7 @@ class Program:
       place_batch=lambda batch: jax.lax.with_sharding_constraint(batch, self.batch_sharding),
     )
     return jax.jit(
-      function,
+      self._placed(function),
       in_shardings=(self._shardings, self.batch_sharding),
       out_shardings=(self._shardings, sharding.replicated(self.mesh)),
       donate_argnums=0,
@@ -70,10 +71,20 @@ class Program:
   def eval_step(self):
     """Jitted: (params, batch) → terms."""
     return jax.jit(
-      step.make_eval_step(self.task),
+      self._placed(step.make_eval_step(self.task)),
       in_shardings=(self._shardings.params, self.batch_sharding),
       out_shardings=sharding.replicated(self.mesh),
     )
+
+  def _placed(self, function):
+    """The function, traced with the models' activations placed on the mesh."""
+
+    @functools.wraps(function)
+    def placed(*arguments):
+      with constrained_by(sharding.make_constrain(self.mesh)):
+        return function(*arguments)
+
+    return placed
 
   @property
   def _shardings(self) -> step.TrainState:

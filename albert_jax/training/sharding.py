@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from albert_jax.errors import InputError
+from albert_jax.models.placement import Constrain
 from albert_jax.training import parameters
 
 AXES = ("data", "fsdp", "tensor")
@@ -18,6 +19,8 @@ AXES = ("data", "fsdp", "tensor")
 # Letter of a parameter's dim → mesh axis. An axis splits one dim of a parameter at most: the first that it divides.
 PARAM_AXES = {"V": "tensor", "H": "tensor", "F": "tensor", "D": "fsdp", "E": "fsdp"}
 BATCH_AXES = ("data", "fsdp")
+# Letter of an activation's dim, or of a weight's in use → mesh axes. What `fsdp` splits is gathered for its use.
+ACTIVATION_AXES = {"B": BATCH_AXES, "H": "tensor", "F": "tensor", "V": "tensor"}
 
 
 def make_mesh(sizes: dict[str, int], devices=None) -> Mesh:
@@ -69,6 +72,18 @@ def state_shardings(state, mesh: Mesh):
     return jax.tree.structure(node) == structure
 
   return jax.tree.map(lambda node: of_params if is_params(node) else replicated(mesh), state, is_leaf=is_params)
+
+
+def make_constrain(mesh: Mesh) -> Constrain:
+  """What `models.placement.constrain` does on this mesh. A dim that its axes do not divide stays whole."""
+
+  def constrain(x: jax.Array, dims: str) -> jax.Array:
+    spec = [ACTIVATION_AXES.get(letter) for letter in dims]
+    sizes = [math.prod(mesh.shape[axis] for axis in ([axes] if isinstance(axes, str) else axes or ())) for axes in spec]
+    spec = [axes if length % size == 0 else None for axes, size, length in zip(spec, sizes, x.shape, strict=True)]
+    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec(*spec)))
+
+  return constrain
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -70,3 +72,27 @@ def test_a_batch_that_does_not_split_is_refused_with_the_nearest_that_do():
   with pytest.raises(InputError, match=r"train.batch_size 12 .* multiple of 8 .* 8, 16"):
     sharding.check_batch_size("train.batch_size", 12, mesh, microbatches=2)
   sharding.check_batch_size("train.batch_size", 16, mesh, microbatches=2)
+
+
+def collectives(config, mesh: tuple[int, int, int]) -> set[tuple[int, ...]]:
+  """Shapes that the compiled train step gathers or permutes."""
+  config = override(config, dict(zip(["mesh.data", "mesh.fsdp", "mesh.tensor"], mesh)))
+  program = make_program(config, make_task(config))
+  specs = program.task.batch_specs(config.train.batch_size)
+  text = program.train_step.lower(program.state, specs).compile().as_text()
+  found = re.findall(r"= \w+\[([\d,]*)\]\S* (?:all-gather|all-to-all|collective-permute)\(", text)
+  return {tuple(map(int, filter(None, shape.split(",")))) for shape in found}
+
+
+def test_fsdp_gathers_weights_and_never_rows(small_config):
+  """A device works on its own rows: left alone, XLA would split widths instead, and repeat every row everywhere."""
+  rows, length = 24, 40
+  config = override(small_config, {"train.batch_size": rows, "data.max_length": length, "model.sharing.ffn": "none"})
+  shapes = collectives(config, (1, 8, 1))
+  assert (64, 16) in shapes  # the word table
+  activations = [shape for shape in shapes if {rows, rows * length, rows // 8 * length} & {*shape}]
+  assert not activations
+
+
+def test_pure_data_parallelism_gathers_nothing(small_config):
+  assert not collectives(small_config, (8, 1, 1))
