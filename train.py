@@ -12,6 +12,7 @@ from albert_jax.tasks import make_task
 from albert_jax.training import distributed
 from albert_jax.training.dry_run import dry_run
 from albert_jax.training.loop import train
+from albert_jax.training.memory import keep_freed_memory
 from albert_jax.training.program import make_program
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, with arguments after a colon.")
@@ -24,6 +25,7 @@ def main(_: list[str]) -> None:
   """Builds the program and runs it."""
   config = _CONFIG.value
   distributed.initialize()
+  keep_freed_memory()
   program = make_program(config, make_task(config))
   if _DRY_RUN.value:
     print(dry_run(program))
