@@ -63,5 +63,5 @@ def test_the_script_prints_where_the_set_is_and_what_it_holds(tmp_path, word_sou
 def test_the_script_says_what_is_wrong_without_a_traceback(tmp_path, word_tokenizer):
   done = run_script(tmp_path, source=f"files:{tmp_path}/no*.txt", tokenizer=word_tokenizer.path)
   assert done.returncode == 2
-  assert done.stderr.startswith("Error: No file matches")
+  assert done.stderr.startswith("error: No file matches")
   assert "Traceback" not in done.stderr

@@ -156,5 +156,5 @@ def test_script(source, tmp_path):
 def test_script_prints_errors_plainly(source, tmp_path):
   result = run_script(f"--source={source.spec}", "--vocab_size=90000", f"--output={tmp_path}/a.model")
   assert result.returncode == 2
-  assert result.stderr.startswith("Error: Cannot train a SentencePiece vocabulary of 90000 pieces")
+  assert result.stderr.startswith("error: Cannot train a SentencePiece vocabulary of 90000 pieces")
   assert result.stderr.count("\n") == 1
