@@ -9,7 +9,7 @@ from albert_jax.data.source_base import Source, digest
 from albert_jax.data.tokenizer_base import Tokenizer
 from albert_jax.data.tokenizer_sentencepiece import SentencePieceTokenizer, train_sentencepiece
 from albert_jax.data.tokenizer_wordpiece import WordPieceTokenizer, train_wordpiece
-from albert_jax.errors import InputError
+from albert_jax.errors import InputError, unknown
 from albert_jax.messages import say
 
 TRAINING_VERSION = 1  # raise it when the same text gives another vocabulary
@@ -104,5 +104,5 @@ def sample_texts(source: Source, characters: int) -> Iterator[str]:
 
 def _trainer(kind: str):
   if kind not in _TRAINERS:
-    raise InputError(f"Unknown kind of tokenizer {kind!r}: it is one of {', '.join(_TRAINERS)}.")
+    raise unknown("kind of tokenizer", kind, _TRAINERS)
   return _TRAINERS[kind]

@@ -11,7 +11,6 @@ SETTINGS = ExampleSettings(max_length=32, layout="sentences", valid_fraction=0.1
 
 
 def test_beam_writes_the_records_that_local_processes_write(tmp_path, word_source, word_tokenizer, monkeypatch):
-  pytest.importorskip("apache_beam")
   local = prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "local", processes=1)
   monkeypatch.setattr(shard_utils.ShardConfig, "min_shard_size", 4000)
   beam = prepare(

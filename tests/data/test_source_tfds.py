@@ -2,12 +2,11 @@ import json
 import pickle
 
 import pytest
+import tensorflow_datasets as tfds
 
 from albert_jax.data import source_tfds
 from albert_jax.data.sources import open_source
 from albert_jax.errors import InputError
-
-tfds = pytest.importorskip("tensorflow_datasets")
 
 
 class SmallText(tfds.core.GeneratorBasedBuilder):

@@ -114,7 +114,7 @@ def test_resolve_trains_anew_for_other_text(tmp_path, source):
 @pytest.mark.parametrize(
   ("spec", "message"),
   [
-    ("train:bpe:100", "Unknown kind of tokenizer 'bpe': it is one of sentencepiece, wordpiece"),
+    ("train:bpe:100", 'Unknown kind of tokenizer "bpe". Known: sentencepiece, wordpiece'),
     ("train:wordpiece", "the form is train:KIND:SIZE"),
     ("train:wordpiece:4k", "the form is train:KIND:SIZE"),
     ("no.model", "cannot be read"),

@@ -54,7 +54,6 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path, script):
 
 
 def test_figure_holds_every_run_and_the_baselines(tmp_path, script):
-  pytest.importorskip("matplotlib")
   runs = [script.read_run(write_run(tmp_path / name, TRAIN + VALID)) for name in ("a", "b")]
   loss, pair = script.draw(runs, "step").axes
   curves = ["a, train", "a, valid", "b, train", "b, valid"]
@@ -63,7 +62,6 @@ def test_figure_holds_every_run_and_the_baselines(tmp_path, script):
 
 
 def test_a_metric_that_no_run_has_gets_no_panel(tmp_path, script):
-  pytest.importorskip("matplotlib")
   lines = [{key: value for key, value in line.items() if key != "pair_accuracy"} for line in TRAIN]
   [axes] = script.draw([script.read_run(write_run(tmp_path / "a", lines))], "step").axes
   assert axes.get_ylabel() == script.METRICS["mlm_loss"]
@@ -86,7 +84,6 @@ def test_bad_metrics_are_named(tmp_path, script, lines, tail, message):
 
 
 def test_command_line(tmp_path):
-  pytest.importorskip("matplotlib")
   workdir = write_run(tmp_path / "a", TRAIN + VALID)
   done = run(f"--workdir={workdir}", f"--output={tmp_path}/new/a.png")
   assert done.returncode == 0, done.stderr
