@@ -69,8 +69,8 @@ class FilesSource(Source):
     if not paths:
       kind = "No file matches" if glob.has_magic(self.pattern) else "There is no file"
       raise InputError(
-        f"{kind} {self.pattern!r} (working directory {os.getcwd()}). Check the path, or name other text (data.source in "
-        "a config); quote a glob in the shell."
+        f"{kind} {self.pattern!r} (working directory {os.getcwd()}). Check the path, or name other text (data.source "
+        "in a config); quote a glob in the shell."
       )
     for path in paths:
       _split_name(path)
