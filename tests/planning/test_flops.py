@@ -1,0 +1,36 @@
+import jax
+import jax.numpy as jnp
+import pytest
+
+from albert_jax.planning.flops import matmul_flops
+
+
+def flops(function, *shapes):
+  return matmul_flops(jax.make_jaxpr(function)(*(jnp.zeros(shape) for shape in shapes)).jaxpr)
+
+
+def test_products_count_two_a_multiplication():
+  assert flops(lambda a, b: jnp.einsum("bij,bjk->bik", a, b), (3, 4, 5), (3, 5, 6)) == 2 * 3 * 4 * 5 * 6
+
+
+def test_loops_count_as_often_as_they_turn():
+  def layers(x, w):
+    return jax.lax.scan(lambda x, _: (jax.jit(jnp.dot)(x, w), None), x, length=7)[0]
+
+  assert flops(layers, (2, 4), (4, 4)) == 7 * 2 * 2 * 4 * 4
+
+
+@pytest.mark.parametrize(("again", "products"), [(False, 3), (True, 4)])
+def test_what_the_backward_pass_computes_again_counts_again(again, products):
+  def loss(x, w, v):
+    layer = lambda x: jnp.tanh(x @ w)  # noqa: E731
+    return jnp.sum(jnp.sin((jax.checkpoint(layer) if again else layer)(x) * v))
+
+  assert flops(jax.grad(loss, argnums=(0, 1)), (8, 8), (8, 8), (8,)) == products * 2 * 8**3
+
+
+def test_of_branches_the_dearest_counts():
+  def either(x):
+    return jax.lax.cond(x[0, 0] > 0, lambda x: x @ x @ x, lambda x: x @ x, x)
+
+  assert flops(either, (4, 4)) == 2 * 2 * 4**3
