@@ -3,15 +3,22 @@
 import ast
 import os
 import sys
+import traceback
 from collections.abc import Callable
+from typing import NoReturn
 
 from absl import app, flags, logging
 
 from albert_jax.errors import InputError, unknown
 
 
-def run(main: Callable[[list[str]], None]) -> None:
-  """Parses the flags and calls `main`, as `absl.app.run` does, but tells a user's mistakes without a traceback."""
+def run(main: Callable[[list[str]], None], leave: Callable[[int], None] = sys.exit) -> None:
+  """Parses the flags and calls `main`, as `absl.app.run` does, but tells a user's mistakes without a traceback.
+
+  Args:
+    main: takes the arguments that are no flags.
+    leave: ends the process after a failure, with a status.
+  """
 
   def guarded(argv: list[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
@@ -19,9 +26,13 @@ def run(main: Callable[[list[str]], None]) -> None:
     try:
       main(argv)
     except InputError as error:
-      _fail(error)
+      _tell(error)
+      leave(2)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
       os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception:
+      traceback.print_exc()
+      leave(1)
 
   app.run(guarded, flags_parser=_parse)
 
@@ -51,7 +62,12 @@ def _check_config_file(argv: list[str]) -> None:
       sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(path))))
 
 
-def _fail(error: object) -> None:
+def _fail(error: object) -> NoReturn:
+  _tell(error)
+  sys.exit(2)
+
+
+def _tell(error: object) -> None:
   text = str(error)
   if "InputError: " in text:  # raised by a config file, and wrapped with its traceback in a flag's error
     text = text.rpartition("InputError: ")[2].strip()
@@ -60,4 +76,3 @@ def _fail(error: object) -> None:
   if isinstance(error, (AttributeError, KeyError)):
     text = f"unknown config key {text}"
   print(f"error: {text}", file=sys.stderr)
-  sys.exit(2)

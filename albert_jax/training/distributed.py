@@ -3,19 +3,27 @@
 import hashlib
 import importlib.util
 import os
+import sys
+from typing import NoReturn
 
 import jax
 import numpy as np
 from absl import flags
+from jax._src import distributed as jax_distributed  # the job's key-value store has no public name
 from jax.experimental import multihost_utils
 
 from albert_jax.errors import InputError
+from albert_jax.training import preemption
 
 _COORDINATOR = flags.DEFINE_string(
   "coordinator_address", None, "host:port of process 0. Found by itself on TPU pods and under Slurm or Open MPI."
 )
 _PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes of the job.")
 _PROCESS = flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
+
+# Seconds of silence after which a process counts as dead, and JAX ends the others. Shorter than the 30 s that a machine
+# may stand still while it is moved would end jobs for nothing.
+HEARTBEAT_TIMEOUT = 60
 
 _VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
@@ -39,9 +47,9 @@ def initialize() -> None:
         "A job of several processes needs --coordinator_address, --num_processes and --process_id together "
         f"(or {', '.join(_VARIABLES)})."
       )
-    jax.distributed.initialize(address, int(processes), int(process))
+    jax.distributed.initialize(address, int(processes), int(process), heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT)
   elif _on_tpu() or _under_launcher():
-    jax.distributed.initialize()
+    jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT)
 
 
 def check_same(what: str, fingerprint: str) -> None:
@@ -54,6 +62,52 @@ def check_same(what: str, fingerprint: str) -> None:
       f"The {what} of process {different[0]} is not that of process 0 (here: {fingerprint}): give all the same text, "
       "tokenizer and library versions, or a data.cache_dir that they share."
     )
+
+
+def agree(value: bool) -> bool:
+  """What process 0 says: files may look different to another machine."""
+  return bool(multihost_utils.broadcast_one_to_all(np.bool_(value)))
+
+
+def leave(status: int) -> NoReturn:
+  """Ends a process that failed. One of several does not wait for the others, which would wait for it."""
+  if jax_distributed.global_state.num_processes > 1:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+  sys.exit(status)
+
+
+def peers() -> preemption.Peers:
+  """The processes of this job, for `preemption`."""
+  state = jax_distributed.global_state
+  if state.num_processes == 1:
+    return preemption.Alone()
+  return _Job(state.client, state.process_id, state.num_processes)
+
+
+class _Job:
+  """Processes that share the key-value store of `jax.distributed`."""
+
+  def __init__(self, client, process: int, processes: int):
+    self._client, self._process, self._processes = client, process, processes
+
+  def tell(self) -> None:
+    self._client.key_value_set("preemption/notice", str(self._process), allow_overwrite=True)
+
+  def wait(self) -> bool:
+    while True:
+      try:
+        self._client.blocking_key_value_get("preemption/notice", 10_000)
+        return True
+      except jax.errors.JaxRuntimeError as error:
+        if "DEADLINE_EXCEEDED" not in str(error):  # the job is over
+          return False
+
+  def gather(self, value: int) -> list[int]:
+    self._client.key_value_set(f"preemption/{self._process}", str(value))
+    keys = (f"preemption/{process}" for process in range(self._processes))
+    return [int(self._client.blocking_key_value_get(key, 30_000)) for key in keys]
 
 
 def _on_tpu() -> bool:

@@ -3,10 +3,13 @@
 `metrics.jsonl` holds one object a line: `step`, `split` ("train" or an evaluation split) and the metrics by name.
 """
 
+import contextlib
 import json
+import math
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -15,7 +18,7 @@ import tqdm
 from tensorboardX import SummaryWriter
 
 from albert_jax.messages import say
-from albert_jax.training.step import Terms
+from albert_jax.training.task import Terms
 
 FILE = "metrics.jsonl"
 PEAK_FLOPS = {  # dense bfloat16 FLOP/s of a chip, from the vendors' data sheets, by JAX's device_kind
@@ -41,32 +44,40 @@ def peak_flops(device: jax.Device) -> float | None:
 
 
 class Meter:
-  """Adds up terms. They stay on the devices until they are read, so that adding never waits for a step."""
+  """Adds up terms. They stay on the devices until they are read, so that adding never waits for a step.
 
-  def __init__(self):
-    self._pending: list[Terms] = []
+  Args:
+    keep: (step, terms on the host) → the terms that count; called once for each batch, in their order.
+  """
+
+  def __init__(self, keep: Callable[[int, Terms], Terms] = lambda step, terms: terms):
+    self._keep = keep
+    self._pending: list[tuple[int, Terms]] = []
     self._sums: dict[str, tuple[float, float]] = {}
 
-  def add(self, terms: Terms) -> None:
+  def add(self, terms: Terms, step: int = 0) -> None:
     """Takes the terms of one batch."""
-    self._pending.append(terms)
+    self._pending.append((step, terms))
     if len(self._pending) > 64:  # bounds what is held; those of long ago are ready
-      self._collect(self._pending[:32])
-      self._pending = self._pending[32:]
+      self._collect(32)
+
+  def collect(self) -> None:
+    """Reads all terms; waits for the last batch."""
+    self._collect(len(self._pending))
 
   def means(self) -> dict[str, float]:
     """Σ sums / Σ weights of each term that has any weight; waits for the last batch."""
-    self._collect(self._pending)
-    self._pending = []
+    self.collect()
     return {name: total / weight for name, (total, weight) in self._sums.items() if weight}
 
   def total(self, name: str) -> float:
     """Σ sums of a term, of what has been read so far."""
     return self._sums.get(name, (0.0, 0.0))[0]
 
-  def _collect(self, pending: list[Terms]) -> None:
-    for terms in jax.device_get(pending):
-      for name, pair in terms.items():
+  def _collect(self, count: int) -> None:
+    ready, self._pending = self._pending[:count], self._pending[count:]
+    for step, terms in jax.device_get(ready):
+      for name, pair in self._keep(step, terms).items():
         old = self._sums.get(name, (0.0, 0.0))
         self._sums[name] = tuple(np.float64(a) + np.float64(b) for a, b in zip(old, pair))
 
@@ -90,18 +101,31 @@ class Writer:
     self._board = SummaryWriter(os.path.join(workdir, "tensorboard"), purge_step=first_step + 1)
 
   def write(self, step: int, split: str, metrics: dict[str, float]) -> None:
-    """Appends one line, and one point to each of TensorBoard's curves."""
+    """Appends one line, and one point to each of TensorBoard's curves. What is not finite is null, and no point."""
     if not self._active:
       return
+    metrics = without_nan(metrics)
     print(json.dumps({"step": step, "split": split, **metrics}), file=self._file, flush=True)
     for name, value in metrics.items():
-      self._board.add_scalar(f"{split}/{name}", value, step)
+      if value is not None:
+        self._board.add_scalar(f"{split}/{name}", value, step)
 
   def close(self) -> None:
     """Flushes and closes the files."""
     if self._active:
       self._file.close()
       self._board.close()
+
+
+def logged_splits(workdir: str, step: int) -> set[str]:
+  """The splits that `metrics.jsonl` has a line of for a step."""
+  path = Path(workdir) / FILE
+  return {record["split"] for record in _records(path) if record["step"] == step}
+
+
+def without_nan(metrics: dict[str, float]) -> dict[str, float | None]:
+  """The same, with None for what is not finite: JSON has no word for it."""
+  return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 class Progress:
@@ -166,13 +190,15 @@ def _drop_after(path: Path, step: int) -> None:
   """Removes the lines of later steps, and a line that a kill cut in two."""
   if not path.exists():
     return
-  kept = []
-  for line in path.read_text(encoding="utf-8").splitlines():
-    try:
-      if json.loads(line)["step"] <= step:
-        kept.append(line + "\n")
-    except (json.JSONDecodeError, KeyError, TypeError):
-      continue
+  kept = (json.dumps(record) + "\n" for record in _records(path) if record["step"] <= step)
   temporary = path.with_suffix(".tmp")
   temporary.write_text("".join(kept), encoding="utf-8")
   os.replace(temporary, path)
+
+
+def _records(path: Path) -> Iterator[dict]:
+  """The whole lines of a log."""
+  lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+  for line in lines:
+    with contextlib.suppress(json.JSONDecodeError):
+      yield json.loads(line)

@@ -36,7 +36,7 @@ def started(monkeypatch) -> list:
   for name in ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "SLURM_NTASKS"):
     monkeypatch.delenv(name, raising=False)
   calls = []
-  monkeypatch.setattr(distributed.jax.distributed, "initialize", lambda *arguments: calls.append(arguments))
+  monkeypatch.setattr(distributed.jax.distributed, "initialize", lambda *arguments, **_: calls.append(arguments))
   return calls
 
 

@@ -61,7 +61,8 @@ def test_training_moves_every_parameter(small_config, one_device):
 
 def test_loss_weights_are_those_of_the_terms(small_config, small_batch):
   task = make_task(small_config)
-  terms = task.terms(task.init(jax.random.key(0)), small_batch, None)
+  terms, outputs = task.forward(task.init(jax.random.key(0)), small_batch, None)
+  assert outputs == {}
   for name, weight in task.loss_weights(small_batch).items():
     assert float(terms[name][1]) == pytest.approx(float(weight))
 
@@ -71,6 +72,21 @@ def test_a_batch_without_any_label_is_finite(small_config, small_batch):
   small_batch["mlm_weights"][:] = small_batch["pair_weights"][:] = 0
   state, _ = program.train_step(program.init(0), small_batch)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+
+
+def test_a_bad_row_on_a_mesh_leaves_every_shard_as_it_was(small_config):
+  config = override(small_config, {"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2, "train.microbatches": 2})
+  program = make_program(config, make_task(config))
+  state, _ = program.train_step(program.init(0), make_batch(config, 0))
+  before = jax.device_get(state)
+  batch = make_batch(config, 1)
+  batch["mlm_weights"][-1, 0] = np.inf
+  after, terms = program.train_step(state, batch)
+  assert float(terms["skipped_steps"][0]) == 1
+  assert (int(after.step), int(after.guard.skipped)) == (2, 1)
+  for new, old in zip(jax.tree.leaves((after.params, after.opt)), jax.tree.leaves((before.params, before.opt))):
+    for shard in new.addressable_shards:
+      np.testing.assert_array_equal(shard.data, old[shard.index])
 
 
 def test_dropout_differs_by_step_and_seed_and_by_nothing_else(small_config, small_batch):
@@ -92,7 +108,7 @@ def test_the_state_is_donated_and_nothing_compiles_twice(small_config):
   for seed in range(3):
     old = state
     state, _ = program.train_step(state, make_batch(small_config, seed))
-    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old.params))
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
   assert program.train_step._cache_size() == 1
 
 

@@ -1,0 +1,74 @@
+"""Which steps are taken and which are skipped, decided on the devices.
+
+A step is skipped where its loss or gradient is not finite, or its loss is a spike: parameters and optimizer stay as
+they are, bit for bit, and the step counts, so that its batch is not drawn again. Once too many were skipped in a row,
+all that follow are, too: nothing can happen to the state before the host learns of it and ends the run.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from albert_jax.errors import InputError
+
+# Steps that the running mean of the loss remembers; until so many were taken, no loss is a spike.
+MEMORY = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class GuardSettings:
+  """What the config's `train` holds of it.
+
+  Attributes:
+    max_bad_steps: so many skipped steps in a row end the run.
+    spike_factor: a loss of more than this times its running mean is a spike; 0 = none is.
+  """
+
+  max_bad_steps: int = 10
+  spike_factor: float = 0.0
+
+  def __post_init__(self):
+    if self.max_bad_steps < 1:
+      raise InputError(f"train.max_bad_steps must be at least 1, got {self.max_bad_steps}.")
+    if self.spike_factor != 0 and not self.spike_factor > 1:
+      raise InputError(f"train.spike_factor must be 0 (off) or more than 1, got {self.spike_factor}.")
+
+
+class Guard(NamedTuple):
+  """What the train state remembers of its steps; the defaults are those of step 0."""
+
+  skipped: jax.Array | np.ndarray = np.zeros([], np.int32)  # in all
+  in_a_row: jax.Array | np.ndarray = np.zeros([], np.int32)  # the last so many were skipped
+  mean_loss: jax.Array | np.ndarray = np.zeros([], np.float32)  # running mean of those taken
+
+
+def judge(
+  settings: GuardSettings, guard: Guard, taken: jax.Array, loss: jax.Array, grad_norm: jax.Array
+) -> tuple[jax.Array, Guard]:
+  """Whether to take a step.
+
+  Args:
+    settings: the rules.
+    guard: what is known before the step.
+    taken: how many steps were taken before it.
+    loss: of the whole batch.
+    grad_norm: of the whole gradient.
+
+  Returns:
+    A boolean, and what is known after the step.
+  """
+  is_good = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & (guard.in_a_row < settings.max_bad_steps)
+  if settings.spike_factor:
+    is_good &= (taken < MEMORY) | (loss <= settings.spike_factor * guard.mean_loss)
+  mean_loss = guard.mean_loss + (loss - guard.mean_loss) / jnp.minimum(taken + 1, MEMORY)
+  after_good = Guard(guard.skipped, jnp.zeros_like(guard.in_a_row), mean_loss)
+  after_bad = Guard(guard.skipped + 1, guard.in_a_row + 1, guard.mean_loss)
+  return is_good, select(is_good, after_good, after_bad)
+
+
+def select(condition: jax.Array, if_true: Any, if_false: Any) -> Any:
+  """One of two trees; XLA fuses the choice with what computes them."""
+  return jax.tree.map(lambda a, b: jnp.where(condition, a, b), if_true, if_false)

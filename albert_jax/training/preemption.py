@@ -1,0 +1,178 @@
+"""Signals that ask a run to end: it first saves, at a point on which all processes of the job agree.
+
+SIGTERM and SIGINT are the same notice, and any process of a job may get it. A notice before there is anything to save
+ends the run at once. Otherwise it goes on to the next point that no process has passed, and there raises `Stop`.
+A second signal ends the process at once.
+
+JAX's own `reached_preemption_sync_point` knows only SIGTERM, takes over its handler, so that no second one is noticed,
+and says nothing before the first step; hence this.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from albert_jax.messages import say
+
+EXIT_CODE = os.EX_TEMPFAIL  # 75: start the same command again
+GRACE = 10.0  # seconds for the main thread to leave; it may be inside a compilation or wait for a peer
+_ECHO = 1.0  # seconds in which a further signal is the same notice: launchers may signal both a process and its group
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stop(Exception):
+  """The point has been reached at which the run is to be saved and to end."""
+
+
+class Peers(Protocol):
+  """The processes of the job, this one included."""
+
+  def tell(self) -> None:
+    """Tells the others of a notice."""
+
+  def wait(self) -> bool:
+    """Blocks until some process tells of a notice; False when there is nothing more to wait for."""
+
+  def gather(self, value: int) -> list[int]:
+    """The values of all processes."""
+
+
+class Alone:
+  """A job of one process."""
+
+  def tell(self) -> None:
+    """There is nobody to tell."""
+
+  def wait(self) -> bool:
+    """Nobody will ever tell."""
+    return False
+
+  def gather(self, value: int) -> list[int]:
+    """This process's own value."""
+    return [value]
+
+
+class Notices:
+  """What is known of notices, and the points that this process has passed."""
+
+  def __init__(self, peers: Peers):
+    self._peers, self._lock = peers, threading.Lock()
+    self._noticed: float | None = None
+    self._leaving = False
+    self._counting = False
+    self._passed, self._stop_at = 0, None
+
+  def check(self) -> None:
+    """Passes a point; raises `Stop` if it is the one agreed on."""
+    with self._lock:
+      if self._counting:
+        self._passed += 1
+        if self._passed == self._stop_at:
+          raise Stop
+
+  @contextlib.contextmanager
+  def graceful(self) -> Iterator[None]:
+    """Within the context, from its first point on, the run has something to save."""
+    self._counting = True
+    try:
+      yield
+    finally:
+      with self._lock:
+        self._counting, self._passed = False, 0
+    if self._noticed is not None:  # the run was over before the point came
+      raise SystemExit(EXIT_CODE)
+
+  def on_signal(self, number: int) -> None:
+    """Takes a signal."""
+    now = time.monotonic()
+    if self._noticed is None:
+      name = signal.Signals(number).name
+      say(f"{name}: ends with status {EXIT_CODE} as soon as the run is saved; once more ends it at once")
+      self._start(now, self._peers.tell)
+    elif now - self._noticed > _ECHO:
+      os._exit(128 + number)
+
+  def on_notice(self) -> None:
+    """Takes a notice that another process got."""
+    if self._noticed is None:
+      self._start(time.monotonic())
+
+  def in_main_thread(self, *_) -> None:
+    """Python's handler: does nothing but leave, once that has been decided."""
+    if self._leaving:
+      self._leaving = False
+      raise SystemExit(EXIT_CODE)
+
+  def _start(self, now: float, *first) -> None:
+    self._noticed = now
+    _thread(lambda: [step() for step in (*first, self._agree)])
+
+  def _agree(self) -> None:
+    """Agrees with all processes on the point to stop at, or leaves where one of them has nothing to save."""
+    with self._lock:
+      try:
+        passed = self._peers.gather(self._passed)
+      except Exception as error:  # a peer is gone, whatever the transport calls it
+        say(f"no agreement with the other processes, leaving: {error}")
+        passed = [0]
+      if all(passed):
+        self._stop_at = max(passed) + 1
+        return
+      self._leaving = True
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(EXIT_CODE)
+
+
+def _thread(function: Callable[[], object]) -> None:
+  threading.Thread(target=function, daemon=True).start()
+
+
+_current: Notices | None = None
+
+
+def check() -> None:
+  """A point at which every process of the job has done the same; raises `Stop` if it is the one to stop at."""
+  if _current is not None:
+    _current.check()
+
+
+def graceful() -> contextlib.AbstractContextManager[None]:
+  """Within the context, signals wait for a `check`."""
+  return _current.graceful() if _current is not None else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def handled(peers: Peers) -> Iterator[None]:
+  """Takes SIGTERM and SIGINT as notices within the context, which the main thread must enter."""
+  global _current
+  _current = notices = Notices(peers)
+  reader, writer = socket.socketpair()
+  writer.setblocking(False)
+  old_writer = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+  old_handlers = {number: signal.signal(number, notices.in_main_thread) for number in _SIGNALS}
+
+  def listen_to_signals():  # in a thread: the main one may be busy for minutes
+    while number := reader.recv(1):
+      if number[0] in _SIGNALS:
+        notices.on_signal(number[0])
+
+  def listen_to_peers():
+    if peers.wait():
+      notices.on_notice()
+
+  _thread(listen_to_signals)
+  _thread(listen_to_peers)
+  try:
+    yield
+  finally:
+    for number, handler in old_handlers.items():
+      signal.signal(number, handler)
+    signal.set_wakeup_fd(old_writer)
+    writer.close()
+    _current = None

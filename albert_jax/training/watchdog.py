@@ -1,0 +1,87 @@
+"""Ends a run in which nothing happens any more: stuck input, a dead peer, a device that does not answer.
+
+Such a run holds its machines for ever. The watchdog shows where every thread is, and ends the process with a status of
+its own, so that a supervisor can start it again from the newest checkpoint.
+"""
+
+import contextlib
+import faulthandler
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from albert_jax.messages import say
+
+EXIT_CODE = 124  # as timeout(1)
+SLOW = 3600.0  # seconds that compiling, saving or scoring may take; they give no sign of life in between
+
+
+class Watchdog:
+  """Waits for signs of life, in a thread of its own.
+
+  Args:
+    timeout: seconds without one after which the process ends.
+  """
+
+  def __init__(self, timeout: float):
+    self._timeout = self._allowance = timeout
+    self._stopped = threading.Event()
+    self.beat()
+    threading.Thread(target=self._watch, daemon=True).start()
+
+  def beat(self) -> None:
+    """A sign of life."""
+    self._deadline = time.monotonic() + self._allowance
+
+  @contextlib.contextmanager
+  def slow(self) -> Iterator[None]:
+    """Allows what is done in the context more time."""
+    self._allowance = max(self._timeout, SLOW)
+    self.beat()
+    try:
+      yield
+    finally:
+      self._allowance = self._timeout
+      self.beat()
+
+  def stop(self) -> None:
+    """Ends the watch."""
+    self._stopped.set()
+
+  def _watch(self) -> None:
+    while not self._stopped.wait(min(1.0, self._timeout / 4)):
+      if time.monotonic() > self._deadline:
+        say(f"watchdog: nothing has happened for {self._allowance:g} s (train.timeout); every thread's stack follows")
+        faulthandler.dump_traceback(file=sys.__stderr__, all_threads=True)
+        os._exit(EXIT_CODE)
+
+
+_current: Watchdog | None = None
+
+
+def beat() -> None:
+  """A sign of life: a step or an evaluation batch has come back from the devices."""
+  if _current is not None:
+    _current.beat()
+
+
+def slow() -> contextlib.AbstractContextManager[None]:
+  """Allows what is done in the context `SLOW` seconds."""
+  return _current.slow() if _current is not None else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def watching(timeout: float) -> Iterator[None]:
+  """Ends the process when `beat` is not called for `timeout` seconds within the context; 0 = never."""
+  global _current
+  if not timeout:
+    yield
+    return
+  _current = watchdog = Watchdog(timeout)
+  try:
+    yield
+  finally:
+    watchdog.stop()
+    _current = None

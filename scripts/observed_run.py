@@ -1,0 +1,176 @@
+"""Training runs for `fault_injection.py`: forked, and telling what they do.
+
+A folder of a run holds, beside what any run writes: the phase that it is in, the rows that it made with their
+digests, and the digest of its state at the beginning and at the end.
+"""
+
+import atexit
+import dataclasses
+import hashlib
+import json
+import os
+import runpy
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from albert_jax.data.pipeline import PretrainingRows
+from albert_jax.tasks.pretrain import PretrainTask
+from albert_jax.training import loop, preemption
+from albert_jax.training.checkpoint import Checkpoints
+from albert_jax.training.window import CompiledSteps
+
+PHASE, ROWS, STATES, LOG = "phase", "rows.txt", "states.jsonl", "log"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Job:
+  """The processes of a run."""
+
+  def __init__(self, pids: list[int]):
+    self.pids = pids
+    self._statuses: dict[int, int] = {}
+
+  def poll(self) -> list[int] | None:
+    """The statuses, once all have ended; a signal's number is negative."""
+    for pid in {*self.pids} - {*self._statuses}:
+      ended, status = os.waitpid(pid, os.WNOHANG)
+      if ended:
+        self._statuses[pid] = os.waitstatus_to_exitcode(status)
+    return [self._statuses[pid] for pid in self.pids] if len(self._statuses) == len(self.pids) else None
+
+  def wait(self, seconds: float) -> list[int]:
+    """The statuses; those who do not end in time are killed, which shows in theirs."""
+    end = time.monotonic() + seconds
+    while self.poll() is None:
+      if time.monotonic() > end:
+        for pid in {*self.pids} - {*self._statuses}:
+          os.kill(pid, signal.SIGKILL)
+      time.sleep(0.02)
+    return self.poll()
+
+
+def start(run: Path, processes: int, options: list[str], compiled: Path, *, devices: int = 1, stop: int = 0) -> Job:
+  """Starts a job.
+
+  Args:
+    run: its workdir.
+    processes: how many.
+    options: flags of train.py.
+    compiled: folder of compiled programs.
+    devices: fake devices of each process.
+    stop: the step to be saved and stopped at; 0 = none.
+  """
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    address = f"--coordinator_address=localhost:{free.getsockname()[1]}"
+  (run / PHASE).unlink(missing_ok=True)
+  pids = []
+  for process in range(processes):
+    place = [address, f"--num_processes={processes}", f"--process_id={process}"] if processes > 1 else []
+    command = ["train.py", f"--config={ROOT}/configs/albert_tiny.py:test", f"--workdir={run}", *options, *place]
+    pid = os.fork()
+    if not pid:
+      os._exit(_train(run, command, compiled, devices, stop))
+    pids.append(pid)
+  return Job(pids)
+
+
+def _train(run: Path, command: list[str], compiled: Path, devices: int, stop: int) -> int:
+  """What a forked process does; ends like any program, but for the copies of its parent's stack."""
+  log = os.open(run / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+  os.dup2(log, 1)
+  os.dup2(log, 2)
+  jax.config.update("jax_num_cpu_devices", devices)
+  jax.config.update("jax_compilation_cache_dir", str(compiled))
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+  _observe(run, stop)
+  sys.argv = command
+  status = 0
+  try:
+    runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
+  except SystemExit as error:
+    status = error.code or 0
+  sys.stdout.flush()
+  sys.stderr.flush()
+  atexit._run_exitfuncs()
+  return status
+
+
+def _observe(run: Path, stop: int) -> None:
+  """Lets the program tell what it does, and stop at a step as if all had agreed on it."""
+  phase = os.open(run / PHASE, os.O_WRONLY | os.O_CREAT)
+
+  def within(name: str, function):
+    def observed(*arguments, **more):
+      os.pwrite(phase, f"{name:<8}".encode(), 0)
+      try:
+        return function(*arguments, **more)
+      finally:
+        os.pwrite(phase, b"train   ", 0)
+
+    return observed
+
+  take_step, advance, load = CompiledSteps.__call__, loop._Run.advance, PretrainTask.load_data
+
+  def step(self, *arguments):
+    return (take_step if self._compiled else within("compile", take_step))(self, *arguments)
+
+  def observed_advance(self):
+    _tell_state(run, self._state)
+    try:
+      advance(self)
+    finally:
+      _tell_state(run, self._state)
+
+  def load_data(self):
+    data = load(self)
+    return dataclasses.replace(data, train=_ObservedRows(data.train, run / ROWS))
+
+  CompiledSteps.__call__ = step
+  loop._Run.advance = observed_advance
+  loop.evaluate = within("eval", loop.evaluate)
+  Checkpoints.save = within("save", Checkpoints.save)
+  PretrainTask.load_data = load_data
+  if stop:
+    add = loop.Window.add
+
+    def add_and_stop(self, number, terms):
+      add(self, number, terms)
+      if number == stop:
+        raise preemption.Stop
+
+    loop.Window.add = add_and_stop
+
+
+class _ObservedRows:
+  """Rows that write a line for each that is made: batch, row, digest."""
+
+  def __init__(self, rows: PretrainingRows, path: Path):
+    self._rows, self.num_rows = rows, rows.num_rows
+    self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+  def batch(self, number: int, size: int, first: int, last: int) -> dict[str, np.ndarray]:
+    batch = self._rows.batch(number, size, first, last)
+    lines = (f"{number} {row} {_digest({k: v[row - first] for k, v in batch.items()})}\n" for row in range(first, last))
+    os.write(self._file, "".join(lines).encode())
+    return batch
+
+
+def _tell_state(run: Path, state) -> None:
+  if jax.process_index() == 0:
+    told = {"step": int(state.step), "params": _digest(state.params), "opt": _digest(state.opt)}
+    with (run / STATES).open("a") as file:
+      print(json.dumps(told), file=file)
+
+
+def _digest(tree) -> str:
+  hashed = hashlib.sha256()
+  for leaf in jax.tree.leaves(tree):
+    hashed.update(np.ascontiguousarray(leaf).tobytes())
+  return hashed.hexdigest()

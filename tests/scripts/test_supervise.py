@@ -1,0 +1,58 @@
+"""The supervisor, with a shell command in the place of a training run."""
+
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+
+# Counts its starts in the file `starts`, then does what is asked for.
+START = 'cd "$1"; n=$(($(cat starts 2>/dev/null || echo 0) + 1)); echo $n > starts; '
+
+
+def supervise(folder, script: str) -> subprocess.Popen:
+  command = [ROOT / "scripts" / "supervise.sh", folder, "bash", "-c", START + script, "run", folder]
+  environment = {"PATH": "/usr/bin:/bin", "RETRIES": "2", "DELAY": "0"}
+  return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def starts(folder) -> int:
+  return int((folder / "starts").read_text())
+
+
+@pytest.mark.parametrize(
+  ("script", "status", "expected"),
+  [
+    ("exit 0", 0, 1),
+    ("exit 2", 2, 1),  # a user's mistake stays one
+    ("((n < 3)) && exit 75; exit 0", 0, 3),
+    ("((n == 1)) && kill -KILL $$; exit 0", 0, 2),
+    ("exit 1", 1, 3),  # two restarts without a checkpoint
+    ("mkdir -p checkpoints/$n; ((n < 6)) && exit 1; exit 0", 0, 6),  # each with one
+    ("mkdir -p seed_1/checkpoints/$n; ((n < 6)) && exit 1; exit 0", 0, 6),
+    ("mkdir -p best/$n checkpoints/9.tmp$n; exit 1", 1, 3),
+  ],
+)
+def test_restarts(tmp_path, script, status, expected):
+  job = supervise(tmp_path, script)
+  _, told = job.communicate(timeout=30)
+  assert (job.returncode, starts(tmp_path)) == (status, expected), told
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_goes_to_the_command_and_its_status_is_final(tmp_path, number):
+  job = supervise(tmp_path, "trap 'echo got >> signals; exit 75' TERM INT; touch ready; while :; do sleep 0.02; done")
+  while not (tmp_path / "ready").exists():
+    time.sleep(0.02)
+  job.send_signal(number)
+  assert job.wait(timeout=30) == 75
+  assert starts(tmp_path) == 1
+  assert (tmp_path / "signals").read_text() == "got\n"
+
+
+def test_the_usage(tmp_path):
+  result = subprocess.run([ROOT / "scripts" / "supervise.sh", tmp_path], capture_output=True, text=True)
+  assert result.returncode == 2
+  assert "WORKDIR COMMAND" in result.stderr
