@@ -60,6 +60,10 @@ class PretrainingRows:
     )
     self.num_rows = self._plan.num_rows
 
+  def batch(self, number: int, size: int, first: int, last: int) -> Batch:
+    """Makes rows first … last - 1 of batch `number`, whose rows are number*size … number*size + size - 1."""
+    return self.rows(number * size + first, number * size + last)
+
   def rows(self, start: int, stop: int) -> Batch:
     """Makes rows start … stop - 1; `BatchSettings.shapes` gives the fields, unused places hold zeros or padding."""
     if not 0 <= start <= stop:

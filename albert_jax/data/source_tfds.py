@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import functools
+import importlib
 import os
 from collections.abc import Iterator
 
@@ -58,9 +59,20 @@ class TfdsSource(Source):
 
   @functools.cached_property
   def _builder(self):
-    builder = _open_folder(self.name) if os.path.isdir(self.name) else _open_name(self.name)
+    builder = open_builder(self.name)
     _check(builder, self.name, self.text_key)
     return builder
+
+
+def open_builder(name: str):
+  """The builder of a dataset by name or by folder, prepared and stored as array_record.
+
+  Raises:
+    InputError: there is no such dataset, it cannot be prepared, or only TensorFlow can read it.
+  """
+  builder = _open_folder(name) if os.path.isdir(name) else _open_name(name)
+  _check_format(builder, name)
+  return builder
 
 
 def _open_folder(folder: str):
@@ -77,6 +89,8 @@ def _open_folder(folder: str):
 def _open_name(name: str):
   import tensorflow_datasets as tfds
 
+  for group in ("text", "summarization", "translate"):  # until then TFDS does not know wikipedia, glue and many more
+    importlib.import_module(f"tensorflow_datasets.{group}")
   try:
     builder = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
   except tfds.core.DatasetNotFoundError as e:
@@ -98,18 +112,24 @@ def _open_name(name: str):
   return builder
 
 
-def _check(builder, name: str, text_key: str) -> None:
+def _check_format(builder, name: str) -> None:
   import tensorflow_datasets as tfds
 
   info = builder.info
-  if "train" not in info.splits:
-    raise InputError(f"tfds:{name} has no split 'train'; it has {', '.join(info.splits) or 'none'}.")
   if info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
     raise InputError(
       f"tfds:{name} is stored as {info.file_format.value}, which only TensorFlow reads. Where TensorFlow is installed, "
       "`tfds convert_format --out_file_format=array_record` rewrites it; or build it anew with "
       "`tfds build --file_format=array_record`."
     )
+
+
+def _check(builder, name: str, text_key: str) -> None:
+  import tensorflow_datasets as tfds
+
+  info = builder.info
+  if "train" not in info.splits:
+    raise InputError(f"tfds:{name} has no split 'train'; it has {', '.join(info.splits) or 'none'}.")
   texts = [key for key, feature in info.features.items() if isinstance(feature, tfds.features.Text)]
   if text_key not in texts:
     raise InputError(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from albert_jax.data.sentences import document_sentences
 from albert_jax.data.source_base import Source, digest
 from albert_jax.data.tokenizer_base import Tokenizer
+from albert_jax.data.tokenizer_folder import DEFINITION, load_folder
 from albert_jax.data.tokenizer_sentencepiece import SentencePieceTokenizer, train_sentencepiece
 from albert_jax.data.tokenizer_wordpiece import WordPieceTokenizer, train_wordpiece
 from albert_jax.errors import InputError, unknown
@@ -20,16 +21,19 @@ _TRAINERS = {"sentencepiece": (".model", train_sentencepiece), "wordpiece": (".t
 
 
 def load_tokenizer(path: str, *, lowercase: bool | None = None) -> Tokenizer:
-  """Loads a SentencePiece model (.model) or a WordPiece vocabulary (.txt).
+  """Loads a SentencePiece model (.model), a WordPiece vocabulary (.txt) or a folder in Hugging Face's layout.
 
-  `lowercase` None looks at the vocabulary: one without a capital letter is an uncased one.
+  `lowercase` None takes what a folder's settings say, or looks at the vocabulary: one without a capital letter is an
+  uncased one.
   """
   path = os.fspath(path)
+  if os.path.isdir(path) or os.path.basename(path) == DEFINITION:
+    return load_folder(path, lowercase=lowercase)
   make = _CLASSES.get(os.path.splitext(path)[1])
   if make is None:
     raise InputError(
-      f"{path!r} is no tokenizer. Give a SentencePiece model (.model), a WordPiece vocabulary (.txt), or how to train "
-      "one, as in train:sentencepiece:4096."
+      f"{path!r} is no tokenizer. Give a SentencePiece model (.model), a WordPiece vocabulary (.txt), a folder with "
+      "one in Hugging Face's layout, or how to train one, as in train:sentencepiece:4096."
     )
   try:
     with open(path, "rb") as f:

@@ -2,11 +2,14 @@
 
 import abc
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 
 from albert_jax.errors import InputError
+
+Span = tuple[int, int]  # characters first … last + 1 of a text
 
 
 class Tokenizer(abc.ABC):
@@ -15,6 +18,7 @@ class Tokenizer(abc.ABC):
   Attributes:
     kind: "sentencepiece" or "wordpiece".
     path: the file that it was loaded from.
+    content: of a file that holds it; where a tokenizer.json was read, of one that was made of it.
     lowercase: whether text is lower-cased and stripped of accents before it is encoded.
     vocab_size: the number of ids.
     pad_id, unk_id, cls_id, sep_id, mask_id: the special pieces; `special_ids` is all five.
@@ -27,7 +31,7 @@ class Tokenizer(abc.ABC):
   normalisation_version = 1  # raise it when the same text gets other ids
 
   def __init__(self, content: bytes, path: str, lowercase: bool | None):
-    self._content = content
+    self.content = content
     self.path = path
     pieces = self._read_vocabulary()
     ids = {piece: i for i, piece in enumerate(pieces)}
@@ -49,7 +53,7 @@ class Tokenizer(abc.ABC):
     self._pieces = pieces
 
   def __reduce__(self):
-    return type(self), (self._content, self.path, self.lowercase)
+    return type(self), (self.content, self.path, self.lowercase)
 
   def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
     """The ids of a text, without [CLS] and [SEP].
@@ -65,6 +69,16 @@ class Tokenizer(abc.ABC):
   def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
     """The ids of each text, without [CLS] and [SEP]; uses one core."""
 
+  def encode_with_offsets(self, text: str) -> tuple[list[int], list[Span]]:
+    """The ids of a text, as `encode` gives them, and the characters of `text` that each stands for.
+
+    Spans are in the order of the text. They leave out white space and what normalising drops at their ends, but not the
+    marks of a character ("é" written as two). Ids that share a character ("½" is 1, ⁄, 2) all have its span; a piece
+    that is only a space has an empty one.
+    """
+    ids, spans = self._encode_with_offsets(text)
+    return ids, spans if text.isascii() else _with_marks(text, spans)
+
   @abc.abstractmethod
   def decode(self, ids: Sequence[int]) -> str:
     """Readable text (normalised, as the model saw it); special pieces stay visible."""
@@ -75,12 +89,26 @@ class Tokenizer(abc.ABC):
 
   @abc.abstractmethod
   def _read_vocabulary(self) -> list[str]:
-    """Reads `_content` and returns the piece of each id; InputError if it is damaged."""
+    """Reads `content` and returns the piece of each id; InputError if it is damaged."""
 
   @abc.abstractmethod
   def _starts_word(self, piece: str) -> bool:
     """Whether a piece begins a word; special pieces do."""
 
   @abc.abstractmethod
+  def _encode_with_offsets(self, text: str) -> tuple[list[int], list[Span]]:
+    """As `encode_with_offsets`; marks may be left out."""
+
+  @abc.abstractmethod
   def _encode_special(self, text: str) -> list[int]:
     """Encodes with the names of special pieces taken as those pieces."""
+
+
+def _with_marks(text: str, spans: list[Span]) -> list[Span]:
+  """Extends spans over the combining marks that follow them."""
+  extended = []
+  for (start, end), (limit, _) in zip(spans, [*spans[1:], (len(text), 0)]):
+    while start < end < limit and unicodedata.category(unicodedata.normalize("NFKD", text[end])[0]).startswith("M"):
+      end += 1
+    extended.append((start, end))
+  return extended

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Sequence
 
 import sentencepiece
 
-from albert_jax.data.tokenizer_base import Tokenizer
+from albert_jax.data.tokenizer_base import Span, Tokenizer
 from albert_jax.errors import InputError
 
 SPACE = "▁"
 # Scripts that set no space between words, by the first word of their characters' Unicode names.
 UNSPACED_SCRIPTS = frozenset(["CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"])
+
+# What `normalise` treats as one: white space, quotation marks, runs of ASCII that it leaves as they are, a character.
+_UNITS = re.compile(r"\s+|``|''|[!-&(-_a-~]+|.", re.DOTALL)
 
 
 def normalise(text: str, *, lowercase: bool = True) -> str:
@@ -28,6 +31,28 @@ def normalise(text: str, *, lowercase: bool = True) -> str:
   return text.lower()
 
 
+def normalise_with_spans(text: str, *, lowercase: bool = True) -> tuple[str, list[Span]]:
+  """`normalise(text)`, and for each of its characters the part of `text` that it was made of."""
+  characters, spans = [], []
+  for match in _UNITS.finditer(text):
+    unit, (start, end) = match.group(), match.span()
+    if unit.isspace():
+      unit = " " if start > 0 and end < len(text) else ""
+    elif unit in ("``", "''"):
+      unit = '"'
+    elif unit.isascii():
+      spans.extend((i, i + 1) for i in range(start, end))
+      characters.append(unit)
+      continue
+    elif lowercase:
+      unit = "".join(c for c in unicodedata.normalize("NFKD", unit) if not unicodedata.combining(c))
+    spans.extend([(start, end)] * len(unit))
+    characters.append(unit)
+  normalised = "".join(characters)
+  # Lower-casing looks at the neighbours ("ς" ends a word) and, once decomposed, changes no lengths.
+  return normalised.lower() if lowercase else normalised, spans
+
+
 class SentencePieceTokenizer(Tokenizer):
   """A SentencePiece model, with the ids that Google's ALBERT code gives.
 
@@ -41,11 +66,12 @@ class SentencePieceTokenizer(Tokenizer):
   def __init__(self, content: bytes, path: str, lowercase: bool | None = None):
     super().__init__(content, path, lowercase)
     self._forged = set(self.special_ids) - {self.unk_id}
-    self._comma_ids = {
-      i: self._without_comma(piece)
-      for i, piece in enumerate(self._pieces)
+    self._comma_pieces = {
+      piece: self._without_comma(piece)
+      for piece in self._pieces
       if len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit()
     }
+    self._comma_ids = {self._id(piece): [self._id(p) for p in parts] for piece, parts in self._comma_pieces.items()}
     self._rewrites = frozenset(self._comma_ids) | self._forged
     self._specials = re.compile("|".join(map(re.escape, self.special_pieces)))
 
@@ -74,7 +100,7 @@ class SentencePieceTokenizer(Tokenizer):
   def _read_vocabulary(self) -> list[str]:
     self._model = sentencepiece.SentencePieceProcessor()
     try:
-      self._model.LoadFromSerializedProto(self._content)
+      self._model.LoadFromSerializedProto(self.content)
     except RuntimeError as e:
       raise InputError(
         f"{self.path}: not a SentencePiece model, or a damaged one. "
@@ -90,11 +116,15 @@ class SentencePieceTokenizer(Tokenizer):
       return True
     return any(unicodedata.name(c, "").split(" ")[0] in UNSPACED_SCRIPTS for c in piece)
 
-  def _without_comma(self, piece: str) -> list[int]:
+  def _without_comma(self, piece: str) -> list[str]:
     rest = self._model.encode(piece[:-1].replace(SPACE, ""), out_type=str)
     if not piece.startswith(SPACE) and rest[0].startswith(SPACE):
       rest[0] = rest[0][1:]
-    return [self._model.piece_to_id(p) for p in [*rest, ","] if p]
+    return [p for p in [*rest, ","] if p]
+
+  def _id(self, piece: str) -> int:
+    i = self._model.piece_to_id(piece)
+    return self.unk_id if i in self._forged else i
 
   def _rewrite(self, ids: list[int]) -> list[int]:
     new = []
@@ -102,6 +132,21 @@ class SentencePieceTokenizer(Tokenizer):
       # A special id can come from text only where a model defines it as a user's symbol.
       new.extend(self._comma_ids.get(i) or ([self.unk_id] if i in self._forged else [i]))
     return new
+
+  def _encode_with_offsets(self, text: str) -> tuple[list[int], list[Span]]:
+    clean, spans = normalise_with_spans(text, lowercase=self.lowercase)
+    normalised, origins = self._model.Normalize(clean, with_offsets=True)  # the model has rules of its own
+    characters = _character_spans(clean, origins, spans)
+    parts = [p for piece in self._model.encode(clean, out_type=str) for p in self._comma_pieces.get(piece, [piece])]
+    ids = [self._id(part) for part in parts]
+    found, end = [], 0
+    for i, part in zip(ids, parts):
+      is_byte = self._model.is_byte(i)
+      start = end - 1 if is_byte and part[3] in "89AB" else end  # UTF-8: 80 to BF goes on with a character
+      end = start + (1 if is_byte else len(part))
+      visible = [span for span, c in zip(characters[start:end], normalised[start:end]) if c != SPACE]
+      found.append((visible[0][0], visible[-1][1]) if visible else (characters[start][0],) * 2)
+    return ids, found
 
   def _encode_special(self, text: str) -> list[int]:
     ids, end = [], 0
@@ -120,6 +165,26 @@ class SentencePieceTokenizer(Tokenizer):
   def _drop_space(self, ids: list[int]) -> list[int]:
     first = self._pieces[ids[0]].removeprefix(SPACE)
     return ([self._model.piece_to_id(first)] if first else []) + ids[1:]
+
+
+def _character_spans(clean: str, origins: list[int], spans: list[Span]) -> list[Span]:
+  """The spans of the characters that a model makes of `clean`.
+
+  Args:
+    clean: normalised text.
+    origins: for each of the model's characters where in `clean` it starts, and the end of the last.
+    spans: what each character of `clean` was made of.
+  """
+  found = []
+  limit = following = origins[-1]
+  for origin in reversed(origins[:-1]):
+    if origin != following:
+      limit, following = following, origin
+    end = limit
+    while end > origin + 1 and unicodedata.category(clean[end - 1]) in ("Cc", "Cf", "Zs"):
+      end -= 1  # dropped by the model
+    found.append((spans[origin][0], spans[end - 1][1]))
+  return found[::-1]
 
 
 def train_sentencepiece(lines: Iterable[str], vocab_size: int, *, lowercase: bool = True) -> bytes:

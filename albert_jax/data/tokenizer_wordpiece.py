@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from albert_jax.data.tokenizer_base import Tokenizer
+from albert_jax.data.tokenizer_base import Span, Tokenizer
 from albert_jax.errors import InputError
 
 # The data pipeline is parallel by processes; threads inside each would fight for the same cores.
@@ -38,7 +38,7 @@ class WordPieceTokenizer(Tokenizer):
 
   def _read_vocabulary(self) -> list[str]:
     try:
-      lines = self._content.decode("utf-8").split("\n")
+      lines = self.content.decode("utf-8").split("\n")
     except UnicodeDecodeError as e:
       raise InputError(f"{self.path}: not a WordPiece vocabulary: not UTF-8 at byte {e.start}.") from e
     pieces = [line.removesuffix("\r") for line in lines]
@@ -58,7 +58,11 @@ class WordPieceTokenizer(Tokenizer):
 
   def _make_backend(self) -> tokenizers.Tokenizer:
     vocabulary = {piece: i for i, piece in enumerate(self._pieces)}
-    return _make_backend(models.WordPiece(vocabulary, unk_token="[UNK]"), lowercase=self.lowercase)
+    return make_backend(models.WordPiece(vocabulary, unk_token="[UNK]"), lowercase=self.lowercase)
+
+  def _encode_with_offsets(self, text: str) -> tuple[list[int], list[Span]]:
+    encoding = self._plain.encode(text, add_special_tokens=False)
+    return encoding.ids, encoding.offsets
 
   def _encode_special(self, text: str) -> list[int]:
     return self._special.encode(text, add_special_tokens=False).ids
@@ -67,7 +71,7 @@ class WordPieceTokenizer(Tokenizer):
 def train_wordpiece(lines: Iterable[str], vocab_size: int, *, lowercase: bool = True) -> bytes:
   """Trains a WordPiece vocabulary with special ids 0-4; the same lines give the same vocabulary."""
   specials = WordPieceTokenizer.special_pieces
-  backend = _make_backend(models.WordPiece(unk_token="[UNK]"), lowercase=lowercase)
+  backend = make_backend(models.WordPiece(unk_token="[UNK]"), lowercase=lowercase)
   words = collections.Counter(word for line in lines for word in backend.normalizer.normalize_str(line).split())
   alphabet, continuing = _alphabets(words, backend.pre_tokenizer)
   smallest = len(specials) + len(alphabet) + len(continuing)
@@ -106,7 +110,8 @@ def _size_error(vocab_size: int, hint: str) -> InputError:
   return InputError(f"Cannot train a WordPiece vocabulary of {vocab_size} pieces: {hint}.")
 
 
-def _make_backend(model: models.WordPiece, *, lowercase: bool) -> tokenizers.Tokenizer:
+def make_backend(model: models.WordPiece, *, lowercase: bool) -> tokenizers.Tokenizer:
+  """BERT's way from text to words, around a vocabulary."""
   backend = tokenizers.Tokenizer(model)
   backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
   backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -103,6 +103,17 @@ def test_unreachable_dataset():
     open_source("tfds:unreachable_text")
 
 
+def test_datasets_that_tfds_imports_late_are_known(tmp_path, monkeypatch):
+  def unreachable(*_, **__):
+    raise ConnectionError("no route to host")
+
+  monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+  monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", unreachable)
+  for name in ("glue/rte", "wikipedia/20230601.en", "cnn_dailymail", "wmt16_translate/de-en"):
+    with pytest.raises(InputError, match=f"cannot prepare '{name}': ConnectionError"):
+      source_tfds.open_builder(name)
+
+
 def test_folder_without_a_dataset(tmp_path):
   with pytest.raises(InputError, match="is no prepared TFDS dataset"):
     open_source(f"tfds:{tmp_path}")
