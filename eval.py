@@ -1,40 +1,71 @@
-"""Evaluates a run's checkpoint on its validation split.
+"""Evaluates a trained model: a run's checkpoint, or any start on the data of a config.
 
-  python eval.py --workdir=DIR [--step=N]
+  python eval.py --workdir=DIR [--step=N] [--predictions=DIR]
+  python eval.py --config=configs/glue.py:sst2 --config.init_from=DIR --config.data.dir=DIR [--predictions=DIR]
 
-The last line is a JSON object: step and metrics by split.
+Of a run that keeps its best parameters, those; else the newest. The last line is a JSON object: step and metrics by
+split. `--predictions` writes the files that people submit, for every split, into a folder.
 """
 
 import json
+from pathlib import Path
 
 from absl import flags
+from ml_collections import config_flags
 
 from albert_jax import cli
 from albert_jax.config import load_config
-from albert_jax.tasks import make_task
+from albert_jax.errors import InputError
+from albert_jax.interop.start import open_start
+from albert_jax.tasks import complete, make_task
 from albert_jax.training import distributed
-from albert_jax.training.checkpoint import Checkpoints
-from albert_jax.training.loop import evaluate
+from albert_jax.training.loop import infer
 from albert_jax.training.metrics import summary
-from albert_jax.training.program import make_program
+from albert_jax.training.program import Program, make_program
+from albert_jax.training.start import Start, init_from
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-_STEP = flags.DEFINE_integer("step", None, "Which checkpoint; the newest by default.")
+_CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, instead of a run's own.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_STEP = flags.DEFINE_integer("step", None, "Which checkpoint; the best or newest by default.")
+_PREDICTIONS = flags.DEFINE_string("predictions", None, "Folder for the predictions of every split.")
 
 
 def main(_: list[str]) -> None:
   """Restores the parameters and evaluates them."""
   distributed.initialize()
-  config = load_config(_WORKDIR.value)
+  program, start = _open()
+  params, new, _ = init_from(start, program.state.params)
+  if new:
+    raise InputError(f"{start.path} lacks {', '.join(new)}: train it for this task first.")
+  data, results = program.task.load_data(), {}
+  for split, rows in {**data.evaluations, **data.unlabelled}.items():
+    means, outputs = infer(program, params, rows)
+    if split in data.evaluations:
+      results[split] = {**program.task.metrics(means), **program.task.scores(split, outputs)}
+      print(f"{split}, {start.about}: {summary(results[split])}")
+    if _PREDICTIONS.value:
+      folder = Path(_PREDICTIONS.value)
+      folder.mkdir(parents=True, exist_ok=True)
+      for path in program.task.write_predictions(split, outputs, folder):
+        print(f"{split}: wrote {path}")
+  print(json.dumps({"step": start.step, **results}))
+
+
+def _open() -> tuple[Program, Start]:
+  """The program and the parameters that the flags ask for."""
+  if (_WORKDIR.value is None) == (_CONFIG.value is None):
+    raise InputError("Give --workdir=DIR, or --config=FILE with --config.init_from=DIR.")
+  if _WORKDIR.value is not None:
+    config, start = load_config(_WORKDIR.value), open_start(_WORKDIR.value, _STEP.value)
+    if config.task != "pretrain":  # whose examples, prepared with it, are found by the tokenizer's own name
+      config.data.tokenizer = start.tokenizer
+  else:
+    config = _CONFIG.value
+    if not config.init_from:
+      raise InputError("--config.init_from=DIR is missing: which model is to be evaluated?")
+    start = complete(config, open_start(config.init_from, _STEP.value))
   config.mesh.update(data=-1, fsdp=1, tensor=1)  # whatever devices there are
-  program = make_program(config, make_task(config))
-  checkpoints = Checkpoints(_WORKDIR.value, read_only=True)
-  step = _STEP.value if _STEP.value is not None else checkpoints.latest()
-  params = checkpoints.restore_params(program.state.params, step)
-  results = evaluate(program, params, program.task.load_data().evaluations)
-  for split, metrics in results.items():
-    print(f"{split} at step {step}: {summary(metrics)}")
-  print(json.dumps({"step": step, **results}))
+  return make_program(config, make_task(config)), start
 
 
 if __name__ == "__main__":

@@ -1,40 +1,59 @@
 """Trains what a config describes, or goes on where the same command left off.
 
 python train.py --config=configs/NAME.py[:arguments] [--workdir=DIR] [--config.key=value …] [--dry_run]
+
+SIGTERM or SIGINT: the run is saved and ends with status 75. docs/reliability.md has the other ways to end.
 """
 
+import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
 from albert_jax import cli
 from albert_jax.errors import InputError
-from albert_jax.tasks import make_task
-from albert_jax.training import distributed
+from albert_jax.interop.start import open_start
+from albert_jax.tasks import complete, make_task
+from albert_jax.training import distributed, preemption
 from albert_jax.training.dry_run import dry_run
+from albert_jax.training.identity import check_allowed
 from albert_jax.training.loop import train
 from albert_jax.training.memory import keep_freed_memory
 from albert_jax.training.program import make_program
+from albert_jax.training.seeds import train_seeds
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, with arguments after a colon.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; runs/NAME by default.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print parameters, FLOPs and memory; allocate nothing.")
+_ALLOW = flags.DEFINE_list("allow_changes", [], "Fields in which a resumed run may differ from what it was.")
 flags.mark_flag_as_required("config")
 
 
 def main(_: list[str]) -> None:
   """Builds the program and runs it."""
-  config = _CONFIG.value
   distributed.initialize()
   keep_freed_memory()
-  program = make_program(config, make_task(config))
+  with preemption.handled(distributed.peers()):
+    run(_CONFIG.value)
+
+
+def run(config: ml_collections.ConfigDict) -> None:
+  """Does with a config what the flags ask for."""
+  start = complete(config, open_start(config.init_from) if config.init_from else None)
+  check_allowed(config, _ALLOW.value)
+  workdir = _WORKDIR.value or f"runs/{config.name}"
+  if "://" in workdir:
+    raise InputError(f"--workdir={workdir} is no folder: mount the bucket, and give the path of the mount.")
+
+  def make(config):
+    return make_program(config, make_task(config))
+
   if _DRY_RUN.value:
-    print(dry_run(program))
+    print(dry_run(make(config)))
+  elif config.get("seeds", 1) > 1:
+    train_seeds(make, config, workdir, start, allow_changes=_ALLOW.value)
   else:
-    workdir = _WORKDIR.value or f"runs/{config.name}"
-    if "://" in workdir:
-      raise InputError(f"--workdir={workdir} is no folder: mount the bucket, and give the path of the mount.")
-    train(program, workdir)
+    train(make(config), workdir, start, allow_changes=_ALLOW.value)
 
 
 if __name__ == "__main__":
-  cli.run(main)
+  cli.run(main, distributed.leave)

@@ -31,15 +31,18 @@ def load_config(workdir: str) -> ml_collections.ConfigDict:
   """Reads `config.json` of a workdir.
 
   Raises:
-    InputError: it is not there, or not JSON.
+    InputError: it is not there, or damaged.
   """
   path = Path(workdir) / FILE
   try:
-    return ml_collections.ConfigDict(json.loads(path.read_text(encoding="utf-8")))
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(record, dict):
+      raise ValueError("no JSON object")
   except FileNotFoundError as error:
     raise InputError(f"{path} does not exist: --workdir must be the folder of a run.") from error
-  except json.JSONDecodeError as error:
-    raise InputError(f"{path} is not JSON ({error}): restore it, or start the run again elsewhere.") from error
+  except ValueError as error:
+    raise InputError(f"{path} is damaged ({error}): restore it, or start the run again elsewhere.") from error
+  return ml_collections.ConfigDict(record)
 
 
 def differences(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict) -> dict[str, tuple]:

@@ -46,7 +46,7 @@ class Run:
     """Tokens trained on by each step, padding not counted."""
     train = self.lines.get("train", [])
     known = np.array([0, *(line["step"] for line in train)], float)
-    fill = np.array([line["fill"] for line in train], float)
+    fill = np.array([line.get("fill", 0) for line in train], float)
     seen = np.append(0, np.cumsum(np.diff(known) * fill)) * self.positions_per_step
     return np.interp(steps, known, seen)
 

@@ -23,7 +23,11 @@ def test_train_then_resume_then_evaluate(arguments, tmp_path):
   assert "step 6/6" in first.stderr
   assert "(unigram" in first.stderr
   assert "Traceback" not in first.stderr
-  longer = run_program(*command, "--config.train.steps=8", "--config.optimizer.learning_rate=1e-3")
+  changes = ["--config.train.steps=8", "--config.optimizer.learning_rate=1e-3"]
+  refused = run_program(*command, *changes, check=False)
+  assert refused.returncode == 2
+  assert "train.steps was 6, it is now 8" in refused.stderr
+  longer = run_program(*command, *changes, "--allow_changes=train.steps,optimizer.learning_rate")
   assert f"resumed {tmp_path} at step 6" in longer.stderr
   evaluation = run_program("eval.py", f"--workdir={tmp_path}")
   record = json.loads(evaluation.stdout.splitlines()[-1])

@@ -1,11 +1,11 @@
-"""What sits on an encoder: pooler, masked-LM head, sentence-pair head, and the model that pretraining trains."""
+"""What sits on an encoder: pooler and heads, and the models that they make."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from albert_jax.models.encoder import Encoder
-from albert_jax.models.layers import Dense, LayerNorm, activation
+from albert_jax.models.layers import Dense, LayerNorm, activation, dropout
 from albert_jax.models.placement import constrain
 from albert_jax.models.sizes import EncoderConfig
 
@@ -13,6 +13,11 @@ from albert_jax.models.sizes import EncoderConfig
 def gather(x_BTD: jax.Array, positions_BM: jax.Array) -> jax.Array:
   """x_BMD, the rows of x at the given positions."""
   return constrain(jnp.take_along_axis(x_BTD, positions_BM[:, :, None], axis=1), "BMD")
+
+
+def encode(encoder: Encoder, batch: dict[str, jax.Array], rng: jax.Array | None) -> jax.Array:
+  """x_BTD, the rows of a batch encoded."""
+  return encoder(batch["tokens"], batch["types"], batch["examples"], batch["positions"], rng)
 
 
 class MaskedLMHead(nnx.Module):
@@ -62,9 +67,39 @@ class PretrainingModel(nnx.Module):
     Returns:
       mlm_logits_BMV and pair_logits_BNC (C = 2; None without a pair objective), float32.
     """
-    x_BTD = self.encoder(batch["tokens"], batch["types"], batch["examples"], batch["positions"], rng)
+    x_BTD = encode(self.encoder, batch, rng)
     mlm_logits_BMV = self.mlm(gather(x_BTD, batch["mlm_positions"]), self.encoder.embeddings.word[...])
     if self.pair is None:
       return mlm_logits_BMV, None
     pooled_BND = self.pooler(gather(x_BTD, batch["cls_positions"]))
     return mlm_logits_BMV, constrain(self.pair(pooled_BND), "BNC").astype(jnp.float32)
+
+
+class ClassificationModel(nnx.Module):
+  """Encoder, pooler and a linear layer on the pooled [CLS] (arXiv 1810.04805, §4.1), one example a row."""
+
+  def __init__(self, config: EncoderConfig, outputs: int, *, dropout: float, rngs: nnx.Rngs):
+    self.dropout = dropout
+    self.encoder = Encoder(config, rngs=rngs)
+    self.pooler = Pooler(config, rngs=rngs)
+    self.classifier = Dense((config.width,), (outputs,), rngs=rngs)
+
+  def __call__(self, batch: dict[str, jax.Array], rng: jax.Array | None) -> jax.Array:
+    """logits_BC, float32; no rng means no dropout."""
+    encoder_rng, head_rng = (None, None) if rng is None else jax.random.split(rng)
+    pooled_BND = self.pooler(encode(self.encoder, batch, encoder_rng)[:, :1])
+    logits_BNC = constrain(self.classifier(dropout(pooled_BND, self.dropout, head_rng)), "BNC")
+    return logits_BNC[:, 0].astype(jnp.float32)
+
+
+class SpanModel(nnx.Module):
+  """Encoder and a linear layer that gives each position a logit as start and one as end (arXiv 1810.04805, §4.2)."""
+
+  def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
+    self.encoder = Encoder(config, rngs=rngs)
+    self.span = Dense((config.width,), (2,), rngs=rngs)
+
+  def __call__(self, batch: dict[str, jax.Array], rng: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """start_logits_BT and end_logits_BT, float32, padding's included."""
+    logits_BTC = constrain(self.span(encode(self.encoder, batch, rng)), "BTC").astype(jnp.float32)
+    return logits_BTC[..., 0], logits_BTC[..., 1]

@@ -2,18 +2,50 @@
 
 import ml_collections
 
-from albert_jax.errors import unknown
+from albert_jax.errors import InputError, unknown
+from albert_jax.tasks.choice import ChoiceTask
+from albert_jax.tasks.classify import ClassifyTask
 from albert_jax.tasks.pretrain import PretrainTask
+from albert_jax.tasks.span import SpanTask
+from albert_jax.training.start import SHAPE, Start, inherit
+from albert_jax.training.task import Task
 
-TASKS = {"pretrain": PretrainTask}
+TASKS = {"pretrain": PretrainTask, "classify": ClassifyTask, "choice": ChoiceTask, "span": SpanTask}
 
 
-def make_task(config: ml_collections.ConfigDict):
+def make_task(config: ml_collections.ConfigDict) -> Task:
   """Builds the task that `config.task` names.
 
   Raises:
     InputError: the name is unknown, or a value of the config does not fit.
   """
+  return _task_class(config).from_config(config)
+
+
+def complete(config: ml_collections.ConfigDict, start: Start | None) -> Start | None:
+  """Fills what a config leaves open, from the start and from the data, so that the record of a run is whole.
+
+  Returns:
+    The start, without its classifier if that was trained for other labels.
+
+  Raises:
+    InputError: there is no start, and the config does not give the model's whole shape.
+  """
+  if start is not None:
+    inherit(config, start)
+  missing = [f"model.{key}" for key in SHAPE if not config.model[key]]
+  missing += [f"model.sharing.{part}" for part, scheme in config.model.sharing.items() if not scheme]
+  if missing:
+    raise InputError(
+      f"{', '.join(missing)} not given: start from a trained model with --config.init_from=DIR, or give each of them."
+    )
+  _task_class(config).complete(config)
+  if start is not None and (start.task, start.labels) != (config.task, tuple(config.data.get("labels", ()))):
+    return start.without("classifier")
+  return start
+
+
+def _task_class(config: ml_collections.ConfigDict) -> type:
   if config.task not in TASKS:
     raise unknown("task", config.task, TASKS)
-  return TASKS[config.task].from_config(config)
+  return TASKS[config.task]

@@ -1,8 +1,6 @@
 """Pretraining: masked language modelling with sentence-order or next-sentence prediction, or alone."""
 
-import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,22 +18,7 @@ from albert_jax.models.flops import flops_per_token
 from albert_jax.models.heads import PretrainingModel
 from albert_jax.models.sizes import EncoderConfig
 from albert_jax.tasks.settings import encoder_config
-from albert_jax.training.step import Batch, Terms
-
-
-@dataclasses.dataclass(frozen=True)
-class TaskData:
-  """What a task trains on and is evaluated on.
-
-  Attributes:
-    train: rows at random access.
-    evaluations: the same, by split.
-    fingerprint: of the data; every process of a job must have the same.
-  """
-
-  train: Any
-  evaluations: Mapping[str, Any]
-  fingerprint: str
+from albert_jax.training.task import Batch, Outputs, TaskData, Terms
 
 
 class PretrainTask:
@@ -64,11 +47,15 @@ class PretrainTask:
     batch = make_settings(BatchSettings, config.data, seed=config.seed)
     return cls(encoder_config(config.model), batch, config.data, config.seed)
 
+  @classmethod
+  def complete(cls, config: ml_collections.ConfigDict) -> None:
+    """Nothing of the config is found in the data."""
+
   def init(self, rng: jax.Array) -> dict:
     """New parameters, a nested dict of float32 arrays."""
     return nnx.to_pure_dict(nnx.state(self._make_model(rng)))
 
-  def terms(self, params: dict, batch: Batch, rng: jax.Array | None) -> Terms:
+  def forward(self, params: dict, batch: Batch, rng: jax.Array | None) -> tuple[Terms, Outputs]:
     """Losses and accuracies; `fill` is the share of positions that are not padding.
 
     A batch with a field `unigram_nll` [B, M] adds the loss of the unigram baseline on the same predictions.
@@ -83,7 +70,7 @@ class PretrainTask:
     if "unigram_nll" in batch:
       weights_BM = batch["mlm_weights"]
       terms["unigram_loss"] = (jnp.sum(batch["unigram_nll"] * weights_BM), jnp.sum(weights_BM))
-    return terms
+    return terms, {}
 
   def loss_weights(self, batch: Batch) -> dict[str, jax.Array]:
     """Number of masked predictions and of labelled pairs."""
@@ -91,8 +78,18 @@ class PretrainTask:
 
   def metrics(self, means: dict[str, float]) -> dict[str, float]:
     """What a person is told: the means of the terms, their total loss and the masked-LM perplexity."""
-    loss = sum(means.get(name, 0.0) for name in self.losses)
-    return {"loss": loss, **means, "mlm_perplexity": float(np.exp(means["mlm_loss"]))}
+    metrics = {"loss": sum(means.get(name, 0.0) for name in self.losses), **means}
+    if "mlm_loss" in means:
+      metrics["mlm_perplexity"] = float(np.exp(means["mlm_loss"]))
+    return metrics
+
+  def scores(self, split: str, outputs: Outputs) -> dict[str, float]:
+    """None: every metric is a mean."""
+    return {}
+
+  def write_predictions(self, split: str, outputs: Outputs, folder: Path) -> list[Path]:
+    """None: nobody submits masked words."""
+    return []
 
   def batch_specs(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and dtypes of a training batch."""
@@ -120,7 +117,8 @@ class PretrainTask:
     train_rows = PretrainingRows(train, vocabulary, self.batch, shuffle=True)
     valid_rows = PretrainingRows(valid, vocabulary, self.batch, shuffle=False)
     evaluations = {"valid": WithUnigram(valid_rows, train.unigram_counts)}
-    return TaskData(train_rows, evaluations, f"{directory.name} {len(train)} {len(valid)}")
+    name = directory.parents[1].name  # ends in a digest of text, tokenizer and settings
+    return TaskData(train_rows, evaluations, f"{name} {len(train)} {len(valid)}", tokenizer)
 
   def _make_model(self, rng: jax.Array) -> PretrainingModel:
     return PretrainingModel(self.encoder, pair=self._pair, rngs=nnx.Rngs(rng))
@@ -134,9 +132,9 @@ class WithUnigram:
     counts = unigram_counts + 1.0
     self._nll_V = -np.log(counts / counts.sum()).astype(np.float32)
 
-  def rows(self, start: int, stop: int) -> dict[str, np.ndarray]:
-    """As `PretrainingRows.rows`."""
-    batch = self._rows.rows(start, stop)
+  def batch(self, number: int, size: int, first: int, last: int) -> dict[str, np.ndarray]:
+    """As `PretrainingRows.batch`."""
+    batch = self._rows.batch(number, size, first, last)
     return {**batch, "unigram_nll": self._nll_V[batch["mlm_labels"]]}
 
 

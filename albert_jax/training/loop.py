@@ -1,90 +1,189 @@
 """The training loop, and evaluation. Every task shares them."""
 
 import contextlib
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
-import ml_collections
 import numpy as np
 
-from albert_jax.config import FILE as CONFIG_FILE
-from albert_jax.config import differences, load_config, save_config
 from albert_jax.data.pipeline import prefetch
+from albert_jax.data.tokenizer_folder import FOLDER as TOKENIZER_FOLDER
+from albert_jax.data.tokenizer_folder import save_tokenizer
 from albert_jax.errors import InputError
-from albert_jax.training import distributed
+from albert_jax.training import distributed, preemption, watchdog
+from albert_jax.training.best import Best
 from albert_jax.training.checkpoint import Checkpoints
-from albert_jax.training.metrics import Meter, Progress, Writer, peak_flops, summary
+from albert_jax.training.identity import check_identity, save_identity
+from albert_jax.training.metrics import Meter, Progress, Writer, logged_splits, summary
 from albert_jax.training.program import Program
 from albert_jax.training.sharding import batch_shards, local_rows, to_devices
-from albert_jax.training.step import Batch, Terms, TrainState
+from albert_jax.training.start import Start, init_from
+from albert_jax.training.step import TrainState
+from albert_jax.training.task import Batch, Outputs, Rows
+from albert_jax.training.window import CompiledSteps, Window, is_due
+
+Results = dict[str, dict[str, float]]  # metrics by split
 
 
-def train(program: Program, workdir: str) -> dict[str, dict[str, float]]:
-  """Trains to `train.steps`, from the newest checkpoint of the workdir if there is one.
+def train(program: Program, workdir: str, start: Start | None = None, *, allow_changes: Sequence[str] = ()) -> Results:
+  """Trains to the last step, from the newest checkpoint of the workdir if there is one.
+
+  Args:
+    program: what to train.
+    workdir: folder of the run.
+    start: where a new run takes its first parameters from; those it lacks are new.
+    allow_changes: what may differ from the run in the workdir, fields as in `identity.check_identity`.
 
   Returns:
-    The metrics of the last evaluation, by split.
+    The metrics of the last evaluation, or of the best one if `eval.metric` names what is best, by split.
+
+  Raises:
+    InputError: the workdir holds another run, or too many steps in a row were skipped.
+    SystemExit: with `preemption.EXIT_CODE`; the run is saved.
   """
-  config = program.config
-  train_step = program.train_step  # checks the batch size
-  data = program.task.load_data()  # whatever is wrong with it shows before anything is written
-  distributed.check_same("training data", data.fingerprint)
-  checkpoints = Checkpoints(
-    workdir, every=config.checkpoint.every, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every
-  )
-  first = checkpoints.latest() or 0
-  if first > config.train.steps:
-    raise InputError(f"{workdir} is at step {first}, beyond train.steps {config.train.steps}: raise it to go on.")
-  writer, progress = Writer(workdir, first_step=first), Progress(first, config.train.steps)
-  _record_config(config, workdir, progress)
-  state = checkpoints.restore(program.state) if first else _new_state(program)
-  if first:
-    progress.say(f"resumed {workdir} at step {first}")
-  train_step = _compile(train_step, program, progress)
-  window = Window(program, writer, progress)
-  results = {}
-  batches = device_batches(program, data.train, first, config.train.steps, size=config.train.batch_size)
-  for step, batch in enumerate(batches, first + 1):
-    state, terms = train_step(state, batch)
-    window.add(step, terms)
-    progress.step()
-    if _is_due(step, config.eval.every, config.train.steps):
-      with window.paused():
-        results = evaluate(program, state.params, data.evaluations)
-        _report(step, results, writer, progress)
-    if checkpoints.is_due(step) or step == config.train.steps:
-      with window.paused():
-        checkpoints.save(state, step)
-  checkpoints.close()
-  progress.close()
-  if not results:  # the run had already ended
-    results = evaluate(program, state.params, data.evaluations)
-    _report(first, results, None, progress)
-  writer.close()
-  return results
+  run = _Run(program, workdir, start, allow_changes)
+  with watchdog.watching(program.config.train.timeout):
+    with preemption.graceful():
+      try:
+        run.advance()
+      except preemption.Stop:
+        run.save()
+        run.close()
+        raise SystemExit(preemption.EXIT_CODE) from None
+    return run.finish()
 
 
-def evaluate(program: Program, params, evaluations) -> dict[str, dict[str, float]]:
-  """Metrics of each split, every row exactly once whatever the batch size and the mesh."""
+class _Run:
+  """A run under way: what lasts from step to step."""
+
+  def __init__(self, program: Program, workdir: str, start: Start | None, allow_changes: Sequence[str]):
+    config = program.config
+    self._program = program
+    self._train_step = CompiledSteps(program)  # checks the batch size
+    self._data = data = program.task.load_data()  # whatever is wrong with it shows before anything is written
+    distributed.check_same("training data", data.fingerprint)
+    self._checkpoints = Checkpoints(
+      workdir, every=config.checkpoint.every, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every
+    )
+    self._step = first = self._checkpoints.latest() or 0
+    self._saved = first
+    if first > program.steps:
+      raise InputError(f"{workdir} is at step {first}, beyond train.steps {program.steps}: raise it to go on.")
+    changes = check_identity(workdir, config, data, allow_changes) if first else {}
+    self._is_evaluated = distributed.agree(set(data.evaluations) <= logged_splits(workdir, first))
+    self._writer, self._progress = Writer(workdir, first_step=first), Progress(first, program.steps)
+    self._best = Best(workdir, metric=config.eval.metric, patience=config.eval.patience, first_step=first)
+    for key, (old, new) in changes.items():
+      self._progress.say(f"{key} was {old}, from here on it is {new}")
+    if jax.process_index() == 0:
+      save_identity(workdir, config, data)
+      save_tokenizer(data.tokenizer, Path(workdir) / TOKENIZER_FOLDER)
+    self._state = (
+      self._checkpoints.restore(program.state, first) if first else new_state(program, start, self._progress.say)
+    )
+    if first:
+      self._progress.say(f"resumed {workdir} at step {first}")
+    in_a_row = int(self._state.guard.in_a_row)
+    self._window = Window(program, self._writer, self._progress, bad_in_a_row=in_a_row)
+    self._results: Results = {}
+
+  def advance(self) -> None:
+    """Trains to the last step, or until patience runs out."""
+    program, best = self._program, self._best
+    if self._step and not self._is_evaluated and is_due(self._step, program.eval_every, program.steps):
+      self._evaluate()  # it was saved because of a notice
+    last = self._step if best.exhausted else program.steps
+    size = program.config.train.batch_size
+    with contextlib.closing(device_batches(program, self._data.train, self._step, last, size=size)) as batches:
+      for step, batch in enumerate(batches, self._step + 1):
+        self._state, terms = self._train_step(self._state, batch, self._window, self._progress)
+        self._step = step
+        self._window.add(step, terms)
+        self._progress.step()
+        preemption.check()
+        if is_due(step, program.eval_every, program.steps):
+          self._evaluate()
+        if self._checkpoints.is_due(step) or step == program.steps or best.exhausted:
+          self.save()
+        if best.exhausted:
+          patience, metric = program.config.eval.patience, program.config.eval.metric
+          self._progress.say(f"stopped at step {step}: no better {metric} for {patience} evaluations")
+          break
+
+  def save(self) -> None:
+    """Starts to write a checkpoint, unless this step has one."""
+    if self._step != self._saved:
+      with self._window.paused(), watchdog.slow():
+        self._checkpoints.save(self._state, self._step)
+      self._saved = self._step
+
+  def close(self) -> None:
+    """Waits for what is being written."""
+    with watchdog.slow():
+      self._checkpoints.close()
+      self._best.close()
+    self._progress.close()
+    self._writer.close()
+
+  def finish(self) -> Results:
+    """Closes the run; evaluates it where its best or last parameters have not just been."""
+    self.close()
+    best, state = self._best, self._state
+    if best.step is not None and (best.step != self._step or not self._results):
+      results = evaluate(self._program, best.params(self._program.state.params), self._data.evaluations)
+      _report(best.step, results, None, self._progress, "best, ")
+      return results
+    if not self._results:  # the run had already ended
+      self._results = evaluate(self._program, state.params, self._data.evaluations)
+      _report(self._step, self._results, None, self._progress)
+    return self._results
+
+  def _evaluate(self) -> None:
+    with self._window.paused():
+      self._results = evaluate(self._program, self._state.params, self._data.evaluations)
+      _report(self._step, self._results, self._writer, self._progress)
+      with watchdog.slow():
+        self._best.add(self._step, self._results, self._state)
+
+
+def evaluate(program: Program, params, evaluations: Mapping[str, Rows]) -> Results:
+  """Metrics of each split, every row exactly once whatever the batch size and the mesh.
+
+  Raises:
+    Stop: as `preemption.check`, which is called after each batch.
+  """
   results = {}
   for split, rows in evaluations.items():
-    meter = Meter()
-    shards = batch_shards(program.mesh)
-    size = -(-program.config.eval.batch_size // shards) * shards  # the last batch ends in empty rows
-    for batch in device_batches(program, rows, 0, -(-rows.num_rows // size), size=size):
-      meter.add(program.eval_step(params, batch))
-    results[split] = program.task.metrics(meter.means())
+    means, outputs = infer(program, params, rows)
+    with watchdog.slow():
+      results[split] = {**program.task.metrics(means), **program.task.scores(split, outputs)}
   return results
 
 
-def device_batches(program: Program, rows, start: int, stop: int, *, size: int) -> Iterator[Batch]:
+def infer(program: Program, params, rows: Rows) -> tuple[dict[str, float], Outputs]:
+  """The means of the terms over all rows, and the outputs of each row."""
+  meter, outputs = Meter(), {}
+  shards = batch_shards(program.mesh)
+  size = -(-program.config.eval.batch_size // shards) * shards  # the last batch ends in empty rows
+  for batch in device_batches(program, rows, 0, -(-rows.num_rows // size), size=size):
+    with watchdog.slow():  # the first batch compiles
+      terms, found = program.eval_step(params, batch)
+    meter.add(terms)
+    for name, array in jax.device_get(found).items():
+      outputs.setdefault(name, []).extend(array)
+    jax.block_until_ready(terms)
+    watchdog.beat()
+    preemption.check()
+  return meter.means(), {name: arrays[: rows.num_rows] for name, arrays in outputs.items()}
+
+
+def device_batches(program: Program, rows: Rows, start: int, stop: int, *, size: int) -> Iterator[Batch]:
   """Batches start … stop − 1 on the devices, one ahead of the step that uses them.
 
   Args:
     program: gives mesh and config.
-    rows: rows at random access; batch s holds rows s·size … (s + 1)·size − 1, of which this process makes its own.
+    rows: of which this process makes its own part of each batch.
     start: first batch.
     stop: one past the last.
     size: rows in a global batch.
@@ -92,7 +191,7 @@ def device_batches(program: Program, rows, start: int, stop: int, *, size: int) 
   first_row, last_row = local_rows(program.batch_sharding, size)
 
   def make(step: int) -> dict[str, np.ndarray]:
-    return rows.rows(step * size + first_row, step * size + last_row)
+    return rows.batch(step, size, first_row, last_row)
 
   data = program.config.data
   ahead = None
@@ -105,81 +204,24 @@ def device_batches(program: Program, rows, start: int, stop: int, *, size: int) 
     yield ahead
 
 
-class Window:
-  """The steps between two lines of the log. A line is written a step late, so that the devices never wait for it."""
-
-  def __init__(self, program: Program, writer: Writer, progress: Progress):
-    self._task, self._config = program.task, program.config
-    self._writer, self._progress = writer, progress
-    peak = peak_flops(program.mesh.devices.flat[0])
-    self._peak = peak and peak * program.mesh.devices.size
-    self._due: int | None = None
-    self._meter, self._clock = Meter(), time.perf_counter()
-
-  def add(self, step: int, terms: Terms) -> None:
-    """Takes the terms of a step that has just been dispatched."""
-    self.flush()
-    self._meter.add(terms)
-    if _is_due(step, self._config.train.log_every, self._config.train.steps):
-      self._due = step
-
-  def flush(self) -> None:
-    """Writes the line that is due, if one is; waits for its last step."""
-    if self._due is None:
-      return
-    metrics = self._task.metrics(self._meter.means())
-    rate = self._meter.total("fill") / (time.perf_counter() - self._clock)
-    metrics["tokens_per_second"] = rate
-    if self._peak:
-      metrics["mfu"] = rate * self._task.flops_per_token() / self._peak
-    self._writer.write(self._due, "train", metrics)
-    self._progress.show(self._due, metrics)
-    self._due, self._meter, self._clock = None, Meter(), time.perf_counter()
-
-  @contextlib.contextmanager
-  def paused(self) -> Iterator[None]:
-    """Leaves out of the speed what is done meanwhile."""
-    self.flush()
-    start = time.perf_counter()
-    yield
-    self._clock += time.perf_counter() - start
-
-
-def _new_state(program: Program) -> TrainState:
-  """A state at step 0, with the parameters of another run's newest checkpoint where `init_from` names one."""
+def new_state(program: Program, start: Start | None, say: Callable[[str], None]) -> TrainState:
+  """A state at step 0, with the parameters of the start as far as it has them."""
   state = program.init(program.config.seed)
-  if not program.config.init_from:
+  if start is None:
     return state
-  source = Checkpoints(program.config.init_from, read_only=True)
-  params = source.restore_params(program.state.params)
-  source.close()
+  params, new, unused = init_from(start, state.params)
+  say(f"parameters from {start.about}")
+  if new:
+    say(f"  not there, and so new: {', '.join(new)}")
+  if unused:
+    say(f"  not used: {', '.join(unused)}")
   return state._replace(params=params)
 
 
-def _compile(train_step, program: Program, progress: Progress):
-  """Compiles the train step before the clock starts."""
-  start = time.perf_counter()
-  specs = program.task.batch_specs(program.config.train.batch_size)
-  compiled = train_step.lower(program.state, specs).compile()
-  progress.say(f"compiled the train step in {time.perf_counter() - start:.1f} s")
-  return compiled
-
-
-def _record_config(config: ml_collections.ConfigDict, workdir: str, progress: Progress) -> None:
-  """Writes `config.json`; tells what a resumed run does differently from before."""
-  if (Path(workdir) / CONFIG_FILE).exists():
-    for key, (old, new) in differences(load_config(workdir), config).items():
-      progress.say(f"warning: {key} was {old} in {workdir}, it is now {new}")
-  if jax.process_index() == 0:
-    save_config(config, workdir)
-
-
-def _report(step: int, results: dict[str, dict[str, float]], writer: Writer | None, progress: Progress) -> None:
+def _report(
+  step: int, results: dict[str, dict[str, float]], writer: Writer | None, progress: Progress, note=""
+) -> None:
   for split, metrics in results.items():
     if writer is not None:
       writer.write(step, split, metrics)
-    progress.say(f"{split} at step {step}: {summary(metrics)}")
-
-
-def _is_due(step: int, every: int, last: int) -> bool:
-  return step == last or (every > 0 and step % every == 0)
+    progress.say(f"{note}{split} at step {step}: {summary(metrics)}")

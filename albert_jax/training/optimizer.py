@@ -5,14 +5,17 @@ trust ratio per weight group of a stacked parameter instead of one per leaf.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from albert_jax.errors import InputError, unknown
-from albert_jax.training import parameters
+from albert_jax.models.sharing import Table
+from albert_jax.training import depth, parameters
 
 SCHEDULES = ("linear", "cosine", "constant")
 OPTIMIZERS = ("lamb", "adamw")
@@ -26,6 +29,7 @@ class OptimizerSettings:
     name: "lamb" or "adamw".
     learning_rate: the peak.
     warmup_steps: steps of linear warm-up from 0.
+    warmup_fraction: the same as a part of all steps, where `warmup_steps` is 0.
     schedule: "linear" (BERT's: the decay counts from step 0), "cosine" or "constant".
     floor: the rate at the end, as a fraction of the peak.
     beta1: decay of the first moment.
@@ -34,11 +38,14 @@ class OptimizerSettings:
     weight_decay: decoupled, scaled by the learning rate.
     clip_norm: global norm of the gradient at most; 0 = no clip.
     bias_correction: Adam's correction of the moments; the published recipes have none.
+    layer_decay: each layer's rate as a fraction of that of the layer above, see `depth`; 1 = all alike.
+    frozen_layers: the lowest layers, and the embeddings, stay as they are; 0 = everything is trained.
   """
 
   name: str = "lamb"
   learning_rate: float = 1.76e-3
   warmup_steps: int = 3125
+  warmup_fraction: float = 0.0
   schedule: str = "linear"
   floor: float = 0.0
   beta1: float = 0.9
@@ -47,6 +54,8 @@ class OptimizerSettings:
   weight_decay: float = 0.01
   clip_norm: float = 1.0
   bias_correction: bool = False
+  layer_decay: float = 1.0
+  frozen_layers: int = 0
 
   def __post_init__(self):
     if self.name not in OPTIMIZERS:
@@ -56,7 +65,7 @@ class OptimizerSettings:
     for name in ("learning_rate", "warmup_steps", "weight_decay", "clip_norm", "floor"):
       if getattr(self, name) < 0:
         raise InputError(f"optimizer.{name} must not be negative, got {getattr(self, name)}.")
-    for name in ("beta1", "beta2", "floor"):
+    for name in ("beta1", "beta2", "floor", "layer_decay", "warmup_fraction"):
       if not 0 <= getattr(self, name) <= 1:
         raise InputError(f"optimizer.{name} must be between 0 and 1, got {getattr(self, name)}.")
     if self.epsilon <= 0:
@@ -72,8 +81,9 @@ def make_schedule(settings: OptimizerSettings, steps: int) -> optax.Schedule:
   Raises:
     InputError: warm-up is longer than the training.
   """
-  if settings.warmup_steps > steps:
-    raise InputError(f"optimizer.warmup_steps {settings.warmup_steps} is more than train.steps {steps}.")
+  warmup_steps = settings.warmup_steps or round(settings.warmup_fraction * steps)
+  if warmup_steps > steps:
+    raise InputError(f"optimizer.warmup_steps {warmup_steps} is more than train.steps {steps}.")
   peak, floor = settings.learning_rate, settings.floor
 
   def schedule(step):
@@ -84,19 +94,22 @@ def make_schedule(settings: OptimizerSettings, steps: int) -> optax.Schedule:
       "cosine": floor + (1 - floor) * 0.5 * (1 + jnp.cos(jnp.pi * done)),
       "constant": jnp.ones_like(done),
     }[settings.schedule]
-    warmup = step / max(settings.warmup_steps, 1)
-    return peak * jnp.where(step < settings.warmup_steps, warmup, shape)
+    warmup = step / max(warmup_steps, 1)
+    return peak * jnp.where(step < warmup_steps, warmup, shape)
 
   return schedule
 
 
-def make_optimizer(settings: OptimizerSettings, schedule: optax.Schedule, params) -> optax.GradientTransformation:
-  """Builds clip → moments → decay → (LAMB) trust ratio → learning rate.
+def make_optimizer(
+  settings: OptimizerSettings, schedule: optax.Schedule, params, tables: Mapping[str, Table]
+) -> optax.GradientTransformation:
+  """Builds clip → moments → decay → (LAMB) trust ratio → learning rate, by depth where that is asked for.
 
   Args:
     settings: the config's `optimizer`.
     schedule: see `make_schedule`.
     params: the parameters or their shapes: they tell which are vectors and which are stacked by group.
+    tables: the encoder's sharing tables: they tell a weight group's depth.
   """
   dims = parameters.param_dims(params)
   vectors = parameters.vector_mask(params)
@@ -108,6 +121,11 @@ def make_optimizer(settings: OptimizerSettings, schedule: optax.Schedule, params
   ]
   if settings.name == "lamb":
     chain.append(scale_by_group_trust_ratio(dims, matrices))
+  if settings.layer_decay != 1 or settings.frozen_layers:
+    factors = depth.depth_factors(params, tables, settings.layer_decay, settings.frozen_layers)
+    chain.append(depth.scale_by_tree(factors))
+    # The gradient of what is frozen must not count in the clip.
+    chain.insert(0, depth.scale_by_tree(jax.tree.map(np.sign, factors)))
   return optax.chain(*chain, optax.scale_by_learning_rate(schedule))
 
 

@@ -30,8 +30,8 @@ DIMS: tuple[tuple[str, str], ...] = (
   (r"mlm/bias", "V"),
   (r"pooler/dense/kernel", "DD"),
   (r"pooler/dense/bias", "D"),
-  (r"pair/kernel", "DC"),
-  (r"pair/bias", "C"),
+  (r"(pair|classifier|span)/kernel", "DC"),
+  (r"(pair|classifier|span)/bias", "C"),
 )
 
 

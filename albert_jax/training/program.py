@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import optax
 from jax.sharding import Mesh, NamedSharding
@@ -12,7 +14,9 @@ from albert_jax.config import make_settings
 from albert_jax.errors import InputError
 from albert_jax.models.placement import constrained_by
 from albert_jax.training import sharding, step
+from albert_jax.training.guard import GuardSettings
 from albert_jax.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
+from albert_jax.training.task import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,15 +29,21 @@ class Program:
     mesh: the devices.
     optimizer: Optax's transformation.
     schedule: learning rate by step.
+    guard: which steps are skipped.
+    steps: the length of the training.
+    eval_every: steps between two evaluations; 0 = only at the end.
     state: the train state's shapes, dtypes and shardings.
     batch_sharding: of every field of a batch.
   """
 
   config: ml_collections.ConfigDict
-  task: step.Trainable
+  task: Task
   mesh: Mesh
   optimizer: optax.GradientTransformation
   schedule: optax.Schedule
+  guard: GuardSettings
+  steps: int
+  eval_every: int
   state: step.TrainState
   batch_sharding: NamedSharding
 
@@ -53,12 +63,7 @@ class Program:
     train = self.config.train
     sharding.check_batch_size("train.batch_size", train.batch_size, self.mesh, train.microbatches)
     function = step.make_train_step(
-      self.task,
-      self.optimizer,
-      self.schedule,
-      microbatches=train.microbatches,
-      seed=self.config.seed,
-      place_batch=lambda batch: jax.lax.with_sharding_constraint(batch, self.batch_sharding),
+      self.task, self.optimizer, self.schedule, guard=self.guard, **self._gradient_settings
     )
     return jax.jit(
       self._placed(function),
@@ -69,11 +74,34 @@ class Program:
 
   @functools.cached_property
   def eval_step(self):
-    """Jitted: (params, batch) → terms."""
+    """Jitted: (params, batch) → (terms, outputs)."""
     return jax.jit(
       self._placed(step.make_eval_step(self.task)),
       in_shardings=(self._shardings.params, self.batch_sharding),
       out_shardings=sharding.replicated(self.mesh),
+    )
+
+  @functools.cached_property
+  def count_nonfinite(self):
+    """Jitted: (state, batch) → for each parameter, how many of its entries and of its gradient's are not finite."""
+    gradient = step.make_gradient(self.task, **self._gradient_settings)
+
+    def count(state, batch):
+      trees = {"parameter": state.params, "gradient": gradient(state, batch)[0]}
+      return jax.tree.map(lambda leaf: jnp.sum(~jnp.isfinite(leaf)), trees)
+
+    return jax.jit(
+      self._placed(count),
+      in_shardings=(self._shardings, self.batch_sharding),
+      out_shardings=sharding.replicated(self.mesh),
+    )
+
+  @property
+  def _gradient_settings(self) -> dict:
+    return dict(
+      microbatches=self.config.train.microbatches,
+      seed=self.config.seed,
+      place_batch=lambda batch: jax.lax.with_sharding_constraint(batch, self.batch_sharding),
     )
 
   def _placed(self, function):
@@ -91,7 +119,7 @@ class Program:
     return jax.tree.map(lambda leaf: leaf.sharding, self.state)
 
 
-def make_program(config: ml_collections.ConfigDict, task: step.Trainable, devices=None) -> Program:
+def make_program(config: ml_collections.ConfigDict, task: Task, devices=None) -> Program:
   """Checks a config and builds what it describes.
 
   Args:
@@ -105,20 +133,36 @@ def make_program(config: ml_collections.ConfigDict, task: step.Trainable, device
   _check_counts(config)
   mesh = sharding.make_mesh(config.mesh, devices)
   settings = make_settings(OptimizerSettings, config.optimizer)
-  schedule = make_schedule(settings, config.train.steps)
+  guard = make_settings(GuardSettings, config.train)
+  steps, eval_every = _durations(config, task)
+  schedule = make_schedule(settings, steps)
   params = jax.eval_shape(task.init, jax.random.key(0))
-  optimizer = make_optimizer(settings, schedule, params)
+  optimizer = make_optimizer(settings, schedule, params, task.encoder.tables)
   state = jax.eval_shape(lambda: step.init_state(task, optimizer, 0))
   state = jax.tree.map(
     lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
     state,
     sharding.state_shardings(state, mesh),
   )
-  return Program(config, task, mesh, optimizer, schedule, state, sharding.batch_sharding(mesh))
+  rows = sharding.batch_sharding(mesh)
+  return Program(config, task, mesh, optimizer, schedule, guard, steps, eval_every, state, rows)
+
+
+def _durations(config: ml_collections.ConfigDict, task: Task) -> tuple[int, int]:
+  """Steps in all and between evaluations; where the config counts in epochs, the data says how long one is."""
+  steps, every = config.train.steps, config.eval.every
+  by_epoch = {"steps": config.train.get("epochs", 0), "every": config.eval.get("epochs", 0)}
+  if (by_epoch["steps"] and not steps) or (by_epoch["every"] and not every):
+    epoch = task.load_data().train.num_rows / config.train.batch_size
+    steps = steps or max(1, round(by_epoch["steps"] * epoch))
+    every = every or math.ceil(by_epoch["every"] * epoch)
+  return steps, every
 
 
 def _check_counts(config: ml_collections.ConfigDict) -> None:
-  for key in ("train.steps", "train.microbatches", "train.log_every", "checkpoint.every", "checkpoint.keep"):
+  if config.train.steps < 0 or (config.train.steps == 0 and config.train.get("epochs", 0) <= 0):
+    raise InputError(f"train.steps must be at least 1, got {config.train.steps}.")
+  for key in ("train.batch_size", "train.microbatches", "train.log_every", "checkpoint.every", "checkpoint.keep"):
     group, name = key.split(".")
     if config[group][name] < 1:
       raise InputError(f"{key} must be at least 1, got {config[group][name]}.")

@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 
 from albert_jax.errors import InputError
-from albert_jax.tasks import make_task
+from albert_jax.interop.start import open_start
+from albert_jax.tasks import complete, make_task
 from albert_jax.training import loop
 from albert_jax.training.checkpoint import Checkpoints
 from albert_jax.training.program import make_program
 from tests.conftest import override
 
 
-def run(config, folder, devices: int = 1, **values):
+def run(config, folder, devices: int = 1, allow_changes=(), **values):
   """Trains in `folder` and returns (the evaluation, the final state)."""
   config = override(config.copy_and_resolve_references(), values)
+  start = complete(config, open_start(config.init_from) if config.init_from else None)
   program = make_program(config, make_task(config), jax.devices()[:devices])
-  results = loop.train(program, str(folder))
+  results = loop.train(program, str(folder), start, allow_changes=allow_changes)
   checkpoints = Checkpoints(folder)
   state = checkpoints.restore(program.state)
   checkpoints.close()
@@ -108,7 +110,7 @@ def test_evaluation_counts_each_example_once_whatever_the_batch_and_mesh(config)
 
 def test_the_unigram_baseline_is_that_of_the_training_text(config):
   rows = make_task(config).load_data().evaluations["valid"]
-  batch = rows.rows(0, rows.num_rows)
+  batch = rows.batch(0, rows.num_rows, 0, rows.num_rows)
   weights = batch["mlm_weights"]
   program = make_program(config, make_task(config), jax.devices()[:1])
   metrics = loop.evaluate(program, program.init(0).params, {"valid": rows})["valid"]
@@ -140,12 +142,14 @@ def test_a_run_beyond_its_end_is_refused(config, tmp_path):
     run(config, tmp_path, **{"train.steps": 3})
 
 
-def test_a_changed_config_is_told(config, tmp_path, capsys):
+def test_a_changed_config_is_refused_or_told(config, tmp_path, capsys):
   run(config, tmp_path)
-  run(config, tmp_path, **{"train.steps": 5, "optimizer.learning_rate": 0.5})
-  told = capsys.readouterr().err
-  assert "train.steps was 4" in told
-  assert "optimizer.learning_rate was" in told
+  values = {"train.steps": 5, "optimizer.learning_rate": 0.5}
+  with pytest.raises(InputError, match=r"optimizer.learning_rate was 0.002, it is now 0.5\n  train.steps was 4"):
+    run(config, tmp_path, **values)
+  assert json.loads((tmp_path / "config.json").read_text())["train"]["steps"] == 4
+  run(config, tmp_path, allow_changes=[*values], **values)
+  assert "train.steps was 4, from here on it is 5" in capsys.readouterr().err
   assert json.loads((tmp_path / "config.json").read_text())["train"]["steps"] == 5
 
 

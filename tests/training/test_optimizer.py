@@ -8,6 +8,7 @@ from albert_jax.errors import InputError
 from albert_jax.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
 
 STEPS = 6
+TABLES = {"attn": (0, 1, 2), "ffn": (0, 0, 0)}
 
 
 def make_params(seed: int, scale: float = 1.0) -> dict:
@@ -72,7 +73,7 @@ def test_updates_equal_plain_numpy(settings):
   params["encoder"]["attn"]["query"]["kernel"][1] = 0  # a group of norm 0 has ratio 1
   gradients = [make_params(seed, scale=10.0**-seed) for seed in range(1, STEPS + 1)]
   schedule = make_schedule(settings, STEPS)
-  optimizer = make_optimizer(settings, schedule, jax.tree.map(jnp.asarray, params))
+  optimizer = make_optimizer(settings, schedule, jax.tree.map(jnp.asarray, params), TABLES)
 
   @jax.jit
   def step(params, state, gradient):
@@ -94,7 +95,7 @@ def test_each_group_of_a_stack_has_its_own_trust_ratio():
 
   def move(kernel):
     params = {"encoder": {"ffn": {"up": {"kernel": jnp.asarray(kernel)}}}}
-    optimizer = make_optimizer(settings, make_schedule(settings, 10), params)
+    optimizer = make_optimizer(settings, make_schedule(settings, 10), params, TABLES)
     updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
     return updates["encoder"]["ffn"]["up"]["kernel"]
 

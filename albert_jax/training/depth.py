@@ -1,0 +1,68 @@
+"""Training by depth: smaller steps for lower layers (arXiv 2003.10555, appendix B), or none at all.
+
+Layers share weight groups, so a group's depth is that of the last layer that reads it.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+import optax
+
+from albert_jax.errors import InputError
+from albert_jax.models.sharing import Table
+from albert_jax.training.parameters import path_name
+
+
+def depth_factors(params, tables: Mapping[str, Table], decay: float, frozen_layers: int):
+  """What each parameter's update is multiplied by.
+
+  Args:
+    params: the parameters or their shapes.
+    tables: the sharing table of each part of a layer.
+    decay: layer l of L takes decay^(L − l), the embeddings decay^(L + 1), what sits on the encoder 1.
+    frozen_layers: this many of the lowest layers and the embeddings take 0; 0 = nothing is frozen.
+
+  Returns:
+    A tree of float32 arrays that broadcast against the parameters.
+
+  Raises:
+    InputError: a frozen layer shares its weights with one that is not.
+  """
+  layers = len(next(iter(tables.values())))
+  if not 0 <= frozen_layers <= layers:
+    raise InputError(f"optimizer.frozen_layers must be between 0 and model.layers {layers}, got {frozen_layers}.")
+  by_part = {part: _group_factors(part, table, decay, frozen_layers) for part, table in tables.items()}
+
+  def factor(path, leaf) -> np.ndarray:
+    names = path_name(path).split("/")
+    if names[0] != "encoder":
+      return np.ones([], np.float32)
+    if names[1] == "embeddings":
+      return np.float32(0.0 if frozen_layers else decay ** (layers + 1))
+    return by_part[names[1]].reshape(-1, *[1] * (leaf.ndim - 1))
+
+  return jax.tree_util.tree_map_with_path(factor, params)
+
+
+def scale_by_tree(factors) -> optax.GradientTransformation:
+  """Multiplies each update by its factor."""
+
+  def update(updates, state, params=None):
+    del params
+    return jax.tree.map(lambda update, factor: update * factor, updates, factors), state
+
+  return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def _group_factors(part: str, table: Table, decay: float, frozen_layers: int) -> np.ndarray:
+  """One factor a group."""
+  factors = np.zeros(max(table) + 1, np.float32)
+  for layer, group in enumerate(table):
+    if layer >= frozen_layers and group in table[:frozen_layers]:
+      raise InputError(
+        f"optimizer.frozen_layers {frozen_layers}: layer {layer} shares the weights of {part} with a frozen layer, "
+        f"{table.index(group)}. Freeze all layers ({len(table)}), or choose a number that splits no group."
+      )
+    factors[group] = 0.0 if layer < frozen_layers else decay ** (len(table) - layer)
+  return factors
