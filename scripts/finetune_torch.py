@@ -9,6 +9,7 @@ The last line is a JSON object with the metrics.
 """
 
 import csv
+import itertools
 import json
 import time
 from pathlib import Path
@@ -24,13 +25,17 @@ _MODEL = flags.DEFINE_string("model", None, "Folder with config.json, model.safe
 _DATA = flags.DEFINE_string("data", None, "Folder with SST-2/, STS-B/, RTE/ or CoLA/.", required=True)
 _TASK = flags.DEFINE_enum("task", None, ["sst2", "stsb", "rte", "cola"], "Which.", required=True)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the head, the order and the dropout.")
-_EPOCHS = flags.DEFINE_integer("epochs", 3, "Passes over the training set.")
+_EPOCHS = flags.DEFINE_float("epochs", 3.0, "Passes over the training set.")
+_EVAL_EPOCHS = flags.DEFINE_float("eval_epochs", 1.0, "Passes between two evaluations.")
+_LOG = flags.DEFINE_string("log", None, "File for the curve, in the format of a run's metrics.jsonl.")
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 5e-5, "The peak.")
 _WARMUP = flags.DEFINE_float("warmup", 0.1, "Share of the steps.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Examples a step.")
 _MAX_LENGTH = flags.DEFINE_integer("max_length", 128, "Tokens of an example at most.")
 _POOL = flags.DEFINE_integer("length_pool", 50, "Batches whose examples are sorted by length together.")
 _THREADS = flags.DEFINE_integer("threads", 0, "0 = as many as there are cores.")
+
+_LOG_EVERY = 50  # steps
 
 # Folder, columns of the texts and of the label, labels (none: a number), whether there is a header.
 TASKS = {
@@ -42,7 +47,7 @@ TASKS = {
 
 
 def main(_):
-  """Trains, and evaluates once at the end."""
+  """Trains and evaluates; the result is the last evaluation's."""
   if _THREADS.value:
     torch.set_num_threads(_THREADS.value)
   torch.manual_seed(_SEED.value)
@@ -54,28 +59,34 @@ def main(_):
   )
   train, dev = (encode(tokenizer, *read(split)) for split in ("train", "dev"))
   steps_per_epoch = -(-len(train) // _BATCH_SIZE.value)
-  optimizer, schedule = make_optimizer(model, steps_per_epoch * _EPOCHS.value)
-  model.train()
-  start, step, losses = time.time(), 0, []
-  for _ in range(_EPOCHS.value):
-    for rows in batches(train, rng):
-      loss = model(**collate(tokenizer, [train[i] for i in rows])).loss
-      loss.backward()
-      torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-      optimizer.step()
-      schedule.step()
-      optimizer.zero_grad()
-      losses.append(loss.item())
-      step += 1
-      if step % 200 == 0:
-        print(f"step {step} loss {np.mean(losses[-200:]):.4f} {time.time() - start:.0f} s", flush=True)
-  seconds = time.time() - start
-  print(
-    json.dumps(
-      {"task": _TASK.value, "seed": _SEED.value, "steps": step, "seconds": round(seconds)}
-      | score(tokenizer, model, dev)
-    )
-  )
+  steps, every = (max(1, round(epochs * steps_per_epoch)) for epochs in (_EPOCHS.value, _EVAL_EPOCHS.value))
+  optimizer, schedule = make_optimizer(model, steps)
+  start, used, losses = time.time(), time.process_time(), []
+  for step, rows in enumerate(itertools.islice(endless_batches(train, rng), steps), 1):
+    model.train()
+    loss = model(**collate(tokenizer, [train[i] for i in rows])).loss
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    schedule.step()
+    optimizer.zero_grad()
+    losses.append(loss.item())
+    if step % _LOG_EVERY == 0 or step == steps:
+      log(step, "train", {"loss": float(np.mean(losses)), "seconds": time.time() - start})
+      losses = []
+    if step % every == 0 or step == steps:
+      scores = score(tokenizer, model, dev)
+      log(step, "valid", scores)
+  about = {"task": _TASK.value, "seed": _SEED.value, "steps": steps, "seconds": round(time.time() - start)}
+  print(json.dumps(about | {"processor_seconds": round(time.process_time() - used)} | scores))
+
+
+def log(step: int, split: str, values: dict[str, float]) -> None:
+  """Tells the metrics, and adds them to the file of `--log`."""
+  print(f"{split} at step {step}: {'  '.join(f'{name} {value:.4g}' for name, value in values.items())}", flush=True)
+  if _LOG.value:
+    with Path(_LOG.value).open("a", encoding="utf-8") as f:
+      f.write(json.dumps({"step": step, "split": split, **values}) + "\n")
 
 
 def read(split: str) -> tuple[list[tuple[str, ...]], list[float]]:
@@ -100,6 +111,12 @@ def encode(tokenizer, texts, values):
     {"input_ids": ids, "token_type_ids": types, "labels": value}
     for ids, types, value in zip(encoded["input_ids"], encoded["token_type_ids"], values)
   ]
+
+
+def endless_batches(examples, rng):
+  """The batches of one epoch after the other."""
+  while True:
+    yield from batches(examples, rng)
 
 
 def batches(examples, rng):
