@@ -62,6 +62,8 @@ def export_huggingface(workdir: str, folder: str, step: int | None = None) -> st
   if tables is not None:
     params = unshare(params, tables)
     say(f"{workdir}: every layer gets its own copy of shared weights, which a {name} cannot express")
+  if name.endswith("Model") and not parts:
+    say(f"{workdir} has no pooler: load it with add_pooling_layer=False, or {name} gets a new one")
   tokenizer = load_tokenizer(start.tokenizer) if start.tokenizer else None
   if tokenizer is None:
     say(f"warning: {workdir} has no tokenizer, and so {folder} gets none")

@@ -57,7 +57,7 @@ def model_record(fields: Mapping[str, Any], file: str) -> dict[str, Any]:
   if epsilon != LAYER_NORM_EPSILON:
     raise InputError(f"{file}: layer_norm_eps is {epsilon!r}; our LayerNorms add {LAYER_NORM_EPSILON}, as published.")
   activation = fields.get("hidden_act", "gelu_new" if albert else "gelu")
-  if activation not in ACTIVATIONS:
+  if not isinstance(activation, str) or activation not in ACTIVATIONS:
     raise unknown(f"hidden_act in {file}", activation, ACTIVATIONS)
   record = {ours: _size(fields, theirs, default[albert], file) for ours, (theirs, *default) in _SIZES.items()}
   record |= {ours: _rate(fields, theirs, default[albert], file) for ours, (theirs, *default) in _RATES.items()}
@@ -137,8 +137,10 @@ def labels_of(fields: Mapping[str, Any], outputs: int, file: str) -> tuple[tuple
   names = fields.get("id2label") or {str(i): f"LABEL_{i}" for i in range(outputs)}
   if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(outputs))):
     raise InputError(
-      f"{file}: id2label must name the classifier's outputs 0 … {outputs - 1}, it names {', '.join(names)}."
+      f"{file}: id2label must name the classifier's outputs 0 … {outputs - 1}, it is {str(names)[:80]}."
     )
+  if len(set(map(str, names.values()))) < outputs:
+    raise InputError(f"{file}: id2label gives two outputs the same name; each class needs one of its own.")
   regression = problem == "regression" or (problem is None and outputs == 1)
   if regression and outputs != 1:
     raise InputError(f"{file}: a regression to {outputs} numbers; only one can be read.")

@@ -52,7 +52,8 @@ def model_card(config: ml_collections.ConfigDict, start: Start, params: Mapping,
       f"**{split}** at step {metrics.pop('step')}: " + ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()),
       "",
     ]
-  lines += ["```python", "import transformers", "", f"model = transformers.{name}.from_pretrained(FOLDER)"]
+  pooler = ", add_pooling_layer=False" if name.endswith("Model") and "pooler" not in params else ""
+  lines += ["```python", "import transformers", "", f"model = transformers.{name}.from_pretrained(FOLDER{pooler})"]
   return "\n".join([*lines, "tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)", "```", ""])
 
 

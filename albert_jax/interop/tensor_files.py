@@ -64,7 +64,7 @@ def read_tensors(folder: Path) -> dict[str, np.ndarray]:
 def _files(folder: Path) -> dict[Path, set[str] | None]:
   """The files to read, with the tensors to take from each (None = all)."""
   if (folder / FILE).exists():
-    return {folder / FILE: None}
+    return {_inside(folder, FILE, f"{folder / FILE} is a link to a file"): None}
   if (folder / INDEX).exists():
     return _shards(folder)
   found = [name for name in _OTHER_FORMATS if (folder / name).exists()]
@@ -82,22 +82,22 @@ def _shards(folder: Path) -> dict[Path, set[str] | None]:
     raise InputError(f"{index} has no weight_map from tensors to files. Fetch it again.")
   shards: dict[Path, set[str] | None] = {}
   for name, file in weight_map.items():
-    shards.setdefault(_shard(folder, file), set()).add(name)
+    shards.setdefault(_inside(folder, file, f"{index} names the file {file!r},"), set()).add(name)
   if missing := [path.name for path in shards if not path.exists()]:
     raise InputError(f"{folder} lacks {_some(missing)}, which {INDEX} names.")
   return shards
 
 
-def _shard(folder: Path, file: str) -> Path:
-  """The path of a shard. What an index names came with the model, so it may only name what lies beside it.
+def _inside(folder: Path, file: str, what: str) -> Path:
+  """The path of a file. Index and links came with the model, so they may only lead to what lies beside them.
 
   In Hugging Face's cache the files of snapshots/REVISION are links into blobs/, which is as good as beside.
   """
   path = folder / file
   home = folder.resolve()
   blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
-  if Path(file).name != file or "\\" in file or path.resolve().parent not in (home, blobs):
-    raise InputError(f"{folder / INDEX} names the file {file!r}, which is not in that folder.")
+  if Path(file).name != file or {*"\\\0"} & {*file} or path.resolve().parent not in (home, blobs):
+    raise InputError(f"{what} which is not in that folder.")
   return path
 
 

@@ -108,6 +108,17 @@ def test_every_sharing_table_keeps_its_outputs(attn, ffn, embedding, family, lay
   assert_close(pair[:, 0], out.sop_logits if family == "Albert" else out.seq_relationship_logits, 1e-5)
 
 
+def test_encoder_without_a_pooler(tmp_path, capsys):
+  model = MODEL | {"sharing": {"attn": "none", "ffn": "none"}}
+  workdir = make_workdir(tmp_path / "run", model, make_params(model), "pretrain", pair_objective="none")
+  assert export_huggingface(workdir, str(tmp_path / "out")) == "BertModel"
+  assert "has no pooler: load it with add_pooling_layer=False" in capsys.readouterr().err
+  assert "BertModel.from_pretrained(FOLDER, add_pooling_layer=False)" in (tmp_path / "out" / "README.md").read_text()
+  arguments = dict(add_pooling_layer=False, output_loading_info=True)
+  told = transformers.BertModel.from_pretrained(tmp_path / "out", **arguments)[1]
+  assert not any(told.values()), told
+
+
 class TestFolder:
   @pytest.fixture
   def workdir(self, tmp_path):

@@ -69,6 +69,7 @@ class TestConfig:
       ({"auto_map": {"AutoModel": "code.Model"}}, "auto_map"),
       ({"tie_word_embeddings": False}, "tie_word_embeddings is False"),
       ({"hidden_act": "silu"}, 'Unknown hidden_act in .* "silu"'),
+      ({"hidden_act": ["gelu"]}, "Unknown hidden_act in "),
       ({"hidden_size": "24"}, "hidden_size is '24', it must be a whole number"),
       ({"num_hidden_layers": 0}, "num_hidden_layers is 0"),
       ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob is 1.5"),
@@ -119,7 +120,11 @@ class TestConfig:
     set_fields(classifier, id2label={"1": "good", "0": "bad"})
     assert read_huggingface(str(classifier)).labels == ("bad", "good")
     set_fields(classifier, id2label={"0": "bad"})
-    fails(classifier, "outputs 0 … 1, it names 0")
+    fails(classifier, "outputs 0 … 1, it is {'0': 'bad'}")
+    set_fields(classifier, id2label=["bad", "good"])
+    fails(classifier, "outputs 0 … 1, it is")
+    set_fields(classifier, id2label={"0": "good", "1": "good"})
+    fails(classifier, "two outputs the same name")
     set_fields(classifier, problem_type="multi_label_classification")
     fails(classifier, "multi_label_classification")
 
@@ -227,7 +232,7 @@ class TestFiles:
     self.set_file(sharded, other.pop())
     fails(sharded, "lacks bert.pooler.dense.bias")
 
-  @pytest.mark.parametrize("file", ["../outside.safetensors", "/etc/passwd", "..", "", "a/b.safetensors", "a\\b"])
+  @pytest.mark.parametrize("file", ["../outside.safetensors", "/etc/passwd", "..", "", "a/b", "a\\b", "a\0b"])
   def test_index_may_not_lead_out_of_the_folder(self, sharded, file):
     shutil.copy(sharded / "model-00001-of-00002.safetensors", sharded.parent / "outside.safetensors")
     self.set_file(sharded, file)
@@ -246,6 +251,11 @@ class TestFiles:
     shutil.copy(tmp_path / "outside.safetensors", tmp_path / "models--x" / "blobs" / "aa")
     (cache / shard).symlink_to("../../blobs/aa")
     assert read_huggingface(str(cache)).head == "pretrain"
+
+  def test_link_of_the_one_file(self, bert, tmp_path):
+    shutil.move(bert / "model.safetensors", tmp_path / "model.safetensors")
+    (bert / "model.safetensors").symlink_to(tmp_path / "model.safetensors")
+    fails(bert, "is a link to a file which is not in that folder")
 
   @pytest.mark.parametrize("index", ["{}", '{"weight_map": {"a": 1}}', '{"weight_map": []}'])
   def test_index_without_a_map(self, sharded, index):
