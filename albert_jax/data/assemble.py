@@ -11,8 +11,8 @@ import numpy as np
 from albert_jax.data.batch import BatchSettings, Vocabulary
 from albert_jax.data.random import Stream, below, count_heads, draw_bits
 
-# Documents tried before a pair stays as it is, when a random example happens to come from the same document.
-_CANDIDATES = 4
+# Random examples tried for B: the first ones must be long enough, all of another document, or the pair stays as it is.
+_CANDIDATES, _LONG_CANDIDATES = 4, 2
 _SPLIT, _SWAP, _START, _CANDIDATE = 0, 1, 2, 3
 _TRIM = _CANDIDATE + _CANDIDATES
 
@@ -128,21 +128,25 @@ def _pair_at_random(pairs, wanted, documents, planned, examples, bits):
     room = planned[wanted] - 3 - length_a
     goal = np.where(length_b > 0, length_b, room)
     start, length = _choose_text(others, goal, room, bits[wanted, _START])
-    differs = others.document != documents[wanted]
-    found = wanted[differs]
-    pairs.start_X2[found, 1] = len(pairs.tokens) + start[differs]
-    pairs.length_X2[found, 1] = length[differs]
+    fits = others.document != documents[wanted]
+    if c < _CANDIDATE + _LONG_CANDIDATES:
+      fits &= others.lengths >= np.minimum(goal, room)
+    found = wanted[fits]
+    pairs.start_X2[found, 1] = len(pairs.tokens) + start[fits]
+    pairs.length_X2[found, 1] = length[fits]
     pairs.labels[found] = 1
     pairs.weights[found] = 1
     pairs.tokens = np.concatenate([pairs.tokens, others.tokens])
-    wanted = wanted[~differs]
+    wanted = wanted[~fits]
 
 
 def _choose_text(chunks, goal, room, bits) -> tuple[np.ndarray, np.ndarray]:
   """Whole sentences, about `goal` tokens long, from a random sentence of each chunk on: (start, length) [X].
 
   The length is matched because it would otherwise give the label away: a true pair fills its chunk, while A and an
-  unrelated chunk's B together mostly do not. At most `room` tokens, unless the first sentence alone has more.
+  unrelated chunk's B together mostly do not. For the same reason B is to be truncated where the true B would be, and
+  only there: where `goal` is more than `room` it gets at least `room` tokens, otherwise at most that many, unless the
+  first sentence alone has more.
   """
   end = np.cumsum(chunks.lengths)
   sentence_end = np.cumsum(chunks.sentence_lengths)
@@ -154,10 +158,10 @@ def _choose_text(chunks, goal, room, bits) -> tuple[np.ndarray, np.ndarray]:
   start = sentence_start[begin]
   target = start + goal
   stop = np.clip(np.searchsorted(sentence_end, target), begin, last)
-  over = sentence_end[stop] - target
-  under = target - sentence_end[stop - 1]
-  shorter = (over > under) | (sentence_end[stop] - start > room)
-  stop = np.where(shorter & (stop > begin), stop - 1, stop)
+  longer, shorter = sentence_end[stop] - start, sentence_end[stop - 1] - start
+  nearer = longer - goal > goal - shorter
+  drop = np.where(goal > room, nearer & (shorter >= room), nearer | (longer > room))
+  stop = np.where(drop & (stop > begin), stop - 1, stop)
   return start, sentence_end[stop] - start
 
 

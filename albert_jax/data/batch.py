@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import numpy as np
 
@@ -121,12 +122,12 @@ class BatchSettings:
   def row_predictions(self) -> int:
     """Predictions in one row at most, M.
 
-    An example of length n has at most max(1, round(mask_rate * n)) < mask_rate * n + 1 predictions, so a row of
-    N examples has fewer than mask_rate * T + N.
+    An example of length n has at most mask_rate * n + 1/2 predictions, or 1 where it is short; n is at least 3.
     """
     if self.packing == 1:
       return self.example_predictions
-    by_length = round(self.mask_rate * self.max_length) + self.packing
+    rounding = max(0.5, 1 - 3 * self.mask_rate)
+    by_length = math.floor(self.mask_rate * self.max_length + self.packing * rounding)
     return min(self.packing * self.example_predictions, by_length)
 
   def shapes(self, rows: int) -> dict[str, tuple[tuple[int, int], type]]:

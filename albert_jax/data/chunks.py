@@ -1,4 +1,8 @@
-"""Cuts documents into chunks: whole, consecutive sentences of one document that fit a row.
+"""Cuts documents into chunks: whole, consecutive sentences of one document that fill a row.
+
+As in the original (google-research/albert, `create_pretraining_data.py`) the sentence that reaches the end of a row
+belongs to the chunk, and what is too much is truncated when the row is made, anew in every epoch. A chunk that ended
+before that sentence would leave half a sentence of every row empty, which no other chunk is short enough to fill.
 
 Every decision is a hash of (seed, document key, chunk number), so that neither the order of the
 documents nor the number of processes changes a single chunk.
@@ -19,7 +23,7 @@ class ExampleSettings:
   """What decides a set of examples, next to its text and its tokenizer.
 
   Attributes:
-    max_length: tokens in a row, [CLS] and both [SEP] included; a chunk is at most 3 shorter.
+    max_length: tokens in a row, [CLS] and both [SEP] included; a chunk goes on until it holds 3 less or more.
     short_seq_prob: share of the chunks whose target length is uniform in 2…max_length - 3
       (BERT, appendix A.2).
     layout: what a line of the text holds: "sentences", "paragraphs", or "auto" to look.
@@ -48,7 +52,7 @@ class ExampleSettings:
 
   @property
   def chunk_length(self) -> int:
-    """The most tokens that a chunk holds."""
+    """Tokens that fill a row, and the most of one sentence that a chunk holds."""
     return self.max_length - SPECIALS
 
 
@@ -68,7 +72,8 @@ def _target(key: str, number: int, settings: ExampleSettings) -> int:
 def document_chunks(sentence_lengths: Sequence[int], key: str, settings: ExampleSettings) -> list[list[int]]:
   """Divides a document's tokens, in order and without loss, into chunks of whole sentences.
 
-  A sentence longer than its chunk's target is cut there, and goes on in the next chunk.
+  A chunk ends with the sentence that reaches its target. A sentence longer than `chunk_length` is cut there, and goes
+  on as the next one.
 
   Args:
     sentence_lengths: tokens in each sentence of the document.
@@ -77,16 +82,14 @@ def document_chunks(sentence_lengths: Sequence[int], key: str, settings: Example
   Returns:
     For each chunk the lengths of its sentences, none of them 0.
   """
-  chunks, chunk, filled = [], [], 0
-  target = _target(key, 0, settings)
+  chunks, chunk = [], []
+  left = _target(key, 0, settings)
   for length in sentence_lengths:
-    while length:
-      if chunk and filled + length > target:
-        chunks.append(chunk)
-        chunk, filled = [], 0
-        target = _target(key, len(chunks), settings)
-      piece = min(length, target)
+    for start in range(0, length, settings.chunk_length):
+      piece = min(length - start, settings.chunk_length)
       chunk.append(piece)
-      filled += piece
-      length -= piece
+      left -= piece
+      if left <= 0:
+        chunks.append(chunk)
+        chunk, left = [], _target(key, len(chunks), settings)
   return [*chunks, chunk] if chunk else chunks

@@ -19,6 +19,8 @@ from albert_jax.errors import InputError
 
 Batch = dict[str, np.ndarray]
 
+ROWS_ALGORITHM = 2  # raise it when the same examples and settings give other rows
+
 # Rows are made in blocks of about this many tokens: large enough to hide Python's cost, small enough for the cache.
 _BLOCK_TOKENS = 2**16
 

@@ -56,15 +56,16 @@ def make_synthetic_examples(
 ) -> MemoryExamples:
   """Makes examples of random tokens, with sentences of about 25.
 
-  A share `full` of them is filled with sentences up to `max_length`; the others end anywhere, like short documents.
+  A share `full` of them goes on to the sentence that fills a row, like prepared examples; the others end anywhere, like
+  short documents.
   """
   rng = np.random.default_rng(seed)
-  chunks = []
+  chunks, room = [], max_length - 3
   for _ in range(count):
-    room = max_length - 3 if rng.random() < full else int(rng.integers(1, max_length - 2))
-    lengths = np.maximum(rng.lognormal(3.1, 0.5, room).astype(int), 3)
-    lengths = lengths[np.cumsum(lengths) <= room].tolist() or [room]
-    chunks.append([rng.integers(5, vocab_size, n).tolist() for n in lengths])
+    ends = np.cumsum(np.clip(rng.lognormal(3.1, 0.5, room).astype(int), 3, room))
+    stop = ends[np.searchsorted(ends, room)] if rng.random() < full else rng.integers(1, room)
+    lengths = np.diff(np.minimum(ends, stop), prepend=0)
+    chunks.append([rng.integers(5, vocab_size, n).tolist() for n in lengths if n])
   return MemoryExamples(chunks, documents=[i // 4 for i in range(count)], max_length=max_length)
 
 

@@ -11,7 +11,7 @@ from flax import nnx
 from albert_jax.config import make_settings
 from albert_jax.data.batch import BatchSettings, Vocabulary
 from albert_jax.data.examples import open_examples, open_tokenizer
-from albert_jax.data.pipeline import PretrainingRows
+from albert_jax.data.pipeline import ROWS_ALGORITHM, PretrainingRows
 from albert_jax.data.prepare import prepare_from_config
 from albert_jax.errors import InputError
 from albert_jax.models.flops import flops_per_token
@@ -118,7 +118,7 @@ class PretrainTask:
     valid_rows = PretrainingRows(valid, vocabulary, self.batch, shuffle=False)
     evaluations = {"valid": WithUnigram(valid_rows, train.unigram_counts)}
     name = directory.parents[1].name  # ends in a digest of text, tokenizer and settings
-    return TaskData(train_rows, evaluations, f"{name} {len(train)} {len(valid)}", tokenizer)
+    return TaskData(train_rows, evaluations, f"{name} {len(train)} {len(valid)} rows {ROWS_ALGORITHM}", tokenizer)
 
   def _make_model(self, rng: jax.Array) -> PretrainingModel:
     return PretrainingModel(self.encoder, pair=self._pair, rngs=nnx.Rngs(rng))

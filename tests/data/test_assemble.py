@@ -137,13 +137,13 @@ def test_nsp_draws_every_other_chunk_equally_often():
 
 @pytest.fixture(scope="module")
 def filled():
-  """NSP examples of chunks filled up to 125 tokens with sentences, as preparation does it; some are short."""
+  """NSP examples of chunks filled with sentences until they hold 125 tokens, as preparation does it; some are short."""
   rng = np.random.default_rng(0)
   chunks = []
   for _ in range(1500):
     target, lengths = (125 if rng.random() < 0.8 else rng.integers(20, 125)), []
-    while sum(lengths) + (n := int(rng.integers(4, 25))) <= target:
-      lengths.append(n)
+    while sum(lengths) < target:
+      lengths.append(int(rng.integers(4, 25)))
     chunks.append(lengths)
   traced = Traced(chunks)
   return traced, [pair for pair in traced.make(2, pair_objective="nsp", max_length=128) if pair[2]]
@@ -158,12 +158,15 @@ def test_nsp_labels_do_not_show_in_lengths(filled):
 
 def test_nsp_labels_do_not_show_in_cut_sentences(filled):
   traced, pairs = filled
-  cut = 0
-  for _, a, b, _, _ in pairs:
+  cut, count = np.zeros(2), np.zeros(2)
+  for _, a, b, label, _ in pairs:
+    count[label] += 2
     for segment in (a, b):
       sentences = traced.chunks[traced.chunk_of[segment[0]]]
-      cut += segment[-1] != sentences[traced.sentence_of[segment[-1]]][-1]
-  assert cut < 0.02 * len(pairs)  # only where one sentence alone is too long
+      cut[label] += segment[-1] != sentences[traced.sentence_of[segment[-1]]][-1]
+  true, at_random = cut / count
+  assert abs(true - at_random) < 0.02
+  assert 0.3 < true < 0.5  # of the full ones, the longer segment's end
 
 
 def test_nsp_text_begins_at_any_sentence():
@@ -177,6 +180,13 @@ def test_nsp_text_begins_at_any_sentence():
     starts = 5 - sentences
     assert counts[sentences, starts:].sum() == 0
     assert stats.chisquare(counts[sentences, :starts]).pvalue > RARE
+
+
+def test_nsp_prefers_text_that_is_long_enough():
+  chunks = Traced([[2, 2], [20, 20, 20]] * 30)
+  drawn = [len(b) >= 20 for c, _, b, label, _ in chunks.make(200, pair_objective="nsp") if c % 2 and label]
+  # Too short: both of the first two candidates, and the one that is then taken as it comes.
+  assert stats.binomtest(drawn.count(False), len(drawn), 0.5**3).pvalue > RARE
 
 
 def test_nsp_in_one_document_keeps_true_pairs():

@@ -1,16 +1,18 @@
+import hashlib
 import itertools
 
 import numpy as np
 import pytest
 
 from albert_jax.data.chunks import ExampleSettings, document_chunks, stable_hash
+from albert_jax.data.examples import ALGORITHM
 from albert_jax.errors import InputError
 
 
-def test_chunks_fill_up_to_the_row_with_whole_sentences_and_cut_only_what_is_too_long():
+def test_chunks_end_with_the_sentence_that_fills_the_row_and_cut_only_what_is_too_long():
   settings = ExampleSettings(max_length=13, short_seq_prob=0)  # room for 10
-  chunks = document_chunks([3, 4, 5, 25, 1, 4], "doc", settings)
-  assert chunks == [[3, 4], [5], [10], [10], [5, 1, 4]]
+  chunks = document_chunks([3, 4, 5, 25, 1, 4, 6], "doc", settings)
+  assert chunks == [[3, 4, 5], [10], [10], [5, 1, 4], [6]]
 
 
 @pytest.mark.parametrize("short", [0.0, 0.1, 1.0])
@@ -23,7 +25,10 @@ def test_no_token_is_lost_no_chunk_is_empty_and_sentences_stay_whole(short):
     pieces = list(itertools.chain.from_iterable(chunks))
     assert sum(pieces) == sum(lengths)
     assert set(np.cumsum(lengths)) - {0} <= set(np.cumsum(pieces))  # no piece spans two sentences
-    assert all(chunk and min(chunk) > 0 and sum(chunk) <= 17 for chunk in chunks)
+    assert all(chunk and 0 < min(chunk) <= max(chunk) <= 17 for chunk in chunks)
+    assert all(sum(chunk[:-1]) < 17 for chunk in chunks)  # the row's end lies in the last sentence, or after it
+    if not short:
+      assert all(sum(chunk) >= 17 for chunk in chunks[:-1])
 
 
 def test_short_targets_are_uniform_and_as_frequent_as_asked():
@@ -33,6 +38,16 @@ def test_short_targets_are_uniform_and_as_frequent_as_asked():
   np.testing.assert_allclose(share[2:9], 0.4 / 8, atol=0.005)
   np.testing.assert_allclose(share[9], 0.6 + 0.4 / 8, atol=0.01)
   assert share[:2].sum() == 0
+
+
+def test_changed_chunks_need_a_new_algorithm_number():
+  lengths = np.random.default_rng(0).integers(0, 90, 2000).tolist()
+  chunks = [document_chunks(lengths, "doc", ExampleSettings(max_length=n, short_seq_prob=0.3)) for n in (20, 64, 512)]
+  expected = (2, "e38dc3f9e87b7963")
+  assert (ALGORITHM, hashlib.sha256(repr(chunks).encode()).hexdigest()[:16]) == expected, (
+    "The same documents give other chunks: sets that are already prepared must not be used. If that is meant, raise"
+    " examples.ALGORITHM, and note number and digest here."
+  )
 
 
 def test_chunks_depend_on_the_document_and_the_seed_only():

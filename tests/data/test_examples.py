@@ -48,10 +48,10 @@ def test_both_splits_together_hold_every_document_whole_and_once(tmp_path, word_
   assert 1 <= len(valid) <= 15
 
 
-def test_records_hold_whole_sentences_within_the_row(tmp_path, word_source, word_tokenizer):
+def test_records_hold_whole_sentences_that_fill_the_row(tmp_path, word_source, word_tokenizer):
   directory = prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "cache", processes=1)
   batch = read_all(directory, "train")
-  assert batch.lengths.max() == 29
+  assert batch.lengths.max() > 29 >= batch.sentence_lengths.max()
   assert batch.sentences.sum() == len(batch.sentence_lengths)
   owner = np.repeat(np.arange(len(batch.sentences)), batch.sentences)
   np.testing.assert_array_equal(np.bincount(owner, batch.sentence_lengths), batch.lengths)

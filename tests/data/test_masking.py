@@ -243,7 +243,23 @@ def test_predictions_of_a_row_always_fit(packing):
     settings = BatchSettings(max_length=64, mask_rate=rate, packing=packing, max_predictions=cap)
     ends = np.sort(rng.choice(np.arange(3, 65), packing))
     lengths = np.diff(ends, prepend=0)
-    assert count_predictions(lengths[lengths > 0], settings).sum() <= settings.row_predictions
+    assert count_predictions(lengths[lengths > 2], settings).sum() <= settings.row_predictions
+
+
+@pytest.mark.parametrize(
+  ("settings", "lengths", "most"),
+  [
+    # The fullest row of each kind, and what it can hold at most.
+    ({"max_length": 512, "max_predictions": 20, "packing": 2}, [256, 256], 40),  # twice ALBERT's 20
+    ({"max_length": 128, "max_predictions": 20, "packing": 2}, [64, 64], 20),  # no more than one example of 128
+    ({"max_length": 512, "packing": 1}, [512], 77),
+    ({"max_length": 512, "packing": 8}, [57, 57, 57, 57, 57, 57, 57, 113], 80),
+    ({"max_length": 12, "mask_rate": 0.02, "packing": 4}, [3, 3, 3, 3], 4),
+  ],
+)
+def test_a_row_has_hardly_more_places_than_predictions(settings, lengths, most):
+  settings = BatchSettings(**settings)
+  assert count_predictions(np.array(lengths), settings).sum() == most <= settings.row_predictions <= most + 1
 
 
 def test_predictions_become_mask_random_or_stay():

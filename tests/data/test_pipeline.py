@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 import multiprocessing
 import pickle
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from albert_jax.data.batch import BatchSettings, Vocabulary
-from albert_jax.data.pipeline import PretrainingRows, prefetch
+from albert_jax.data.pipeline import ROWS_ALGORITHM, PretrainingRows, prefetch
 from albert_jax.data.synthetic import MemoryExamples
 from albert_jax.errors import InputError
 
@@ -178,6 +179,20 @@ def test_empty_rows_read_nothing(monkeypatch):
   rows = make_rows(shuffle=False)
   monkeypatch.delattr(MemoryExamples, "get")
   assert not rows.rows(rows.num_rows, rows.num_rows + 3)["examples"].any()
+
+
+def test_changed_rows_need_a_new_algorithm_number():
+  made = hashlib.sha256()
+  for settings in VARIANTS:
+    for shuffle in (True, False):
+      batch = make_rows(shuffle, **settings).rows(0, 150)
+      for key in sorted(batch):
+        made.update(batch[key].tobytes())
+  expected = (2, "06e121e36b7a5897")
+  assert (ROWS_ALGORITHM, made.hexdigest()[:16]) == expected, (
+    "The same examples and settings give other rows: a run cannot go on with them. If that is meant, raise"
+    " ROWS_ALGORITHM, so that resuming an old run is refused, and note number and digest here."
+  )
 
 
 def test_seeds_differ():

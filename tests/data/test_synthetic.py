@@ -19,7 +19,8 @@ def test_synthetic_examples_fit_their_length_and_vocabulary():
   batch = examples.get(np.arange(200))
   vocabulary = make_synthetic_vocabulary(1000)
   assert len(examples) == 200
-  assert 1 <= examples.lengths.min() < 30 < examples.lengths.max() <= 61
+  assert 1 <= examples.lengths.min() < 30
+  assert (examples.lengths >= 61).mean() > 0.6  # full rows
   assert batch.sentence_lengths.min() >= 1
   assert batch.sentence_lengths.sum() == batch.lengths.sum() == len(batch.tokens)
   assert not vocabulary.is_special[batch.tokens].any()
