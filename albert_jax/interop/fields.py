@@ -136,9 +136,7 @@ def labels_of(fields: Mapping[str, Any], outputs: int, file: str) -> tuple[tuple
     raise InputError(f"{file}: problem_type is {problem!r}; only one label an example can be read.")
   names = fields.get("id2label") or {str(i): f"LABEL_{i}" for i in range(outputs)}
   if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(outputs))):
-    raise InputError(
-      f"{file}: id2label must name the classifier's outputs 0 … {outputs - 1}, it is {str(names)[:80]}."
-    )
+    raise InputError(f"{file}: id2label must name the classifier's outputs 0 … {outputs - 1}, it is {str(names)[:80]}.")
   if len(set(map(str, names.values()))) < outputs:
     raise InputError(f"{file}: id2label gives two outputs the same name; each class needs one of its own.")
   regression = problem == "regression" or (problem is None and outputs == 1)
