@@ -137,6 +137,7 @@ def _computation() -> ml_collections.ConfigDict:
   model.dtype = "auto"  # bfloat16 on accelerators, float32 on CPU
   model.remat = "none"  # none, full or dots
   model.layer_loop = "scan"  # scan or unroll
+  model.attention = "auto"  # auto, xla, cudnn or splash
   return model
 
 

@@ -24,7 +24,8 @@ from albert_jax.tasks.settings import encoder_config
 from albert_jax.training.checkpoint import Checkpoints
 from albert_jax.training.step import TrainState
 
-RUNTIME = {"dtype": "auto", "remat": "none", "layer_loop": "scan"}  # of a `model` record, not of a model
+# Of a `model` record, not of a model.
+RUNTIME = {"dtype": "auto", "remat": "none", "layer_loop": "scan", "attention": "auto"}
 _LISTED = 10
 
 

@@ -1,5 +1,6 @@
 """The encoder of BERT and ALBERT: one scan over layers, which reads the sharing tables."""
 
+import functools
 import operator
 
 import jax
@@ -8,7 +9,8 @@ import numpy as np
 from flax import nnx
 
 from albert_jax.models import sharing
-from albert_jax.models.layers import Attention, Embeddings, FeedForward
+from albert_jax.models.attention import attend
+from albert_jax.models.layers import Attend, Attention, Embeddings, FeedForward
 from albert_jax.models.sizes import EncoderConfig
 
 # The parts of a layer in the order in which it applies them.
@@ -41,6 +43,8 @@ class Encoder(nnx.Module):
     examples_BT: jax.Array,
     positions_BT: jax.Array,
     rng: jax.Array | None,
+    *,
+    packed: bool = True,
   ) -> jax.Array:
     """Encodes rows of packed examples.
 
@@ -50,18 +54,24 @@ class Encoder(nnx.Module):
       examples_BT: 0 in padding, n in the row's n-th example; attention stays inside equal numbers.
       positions_BT: position within the example.
       rng: for dropout, or None for none.
+      packed: whether a row may hold more than one example.
 
     Returns:
       x_BTD in `config.dtype`.
     """
     embedding_rng, layers_rng = (None, None) if rng is None else jax.random.split(rng)
     x_BTD = self.embeddings(tokens_BT, types_BT, positions_BT, embedding_rng)
-    # Padding sees padding, so that no row of scores is empty.
-    mask_BTS = examples_BT[:, :, None] == examples_BT[:, None, :]
+    attend_rows = functools.partial(
+      attend,
+      examples_BT=examples_BT,
+      packed=packed,
+      implementation=self.config.attention,
+      dropout_rate=self.config.attention_dropout,
+    )
     rngs_L = None if rng is None else jax.random.split(layers_rng, self.config.layers)
-    return self._layers(x_BTD, mask_BTS, rngs_L)
+    return self._layers(x_BTD, attend_rows, rngs_L)
 
-  def _layers(self, x_BTD: jax.Array, mask_BTS: jax.Array, rngs_L: jax.Array | None) -> jax.Array:
+  def _layers(self, x_BTD: jax.Array, attend_rows: Attend, rngs_L: jax.Array | None) -> jax.Array:
     definitions, tied, per_layer = {}, {}, {}
     for part, table in self.config.tables.items():
       definitions[part], stack = nnx.split(getattr(self, part))
@@ -78,7 +88,7 @@ class Encoder(nnx.Module):
       for number, part in enumerate(PARTS):
         weights = tied[part] if part in tied else own[part]
         part_rng = None if rng is None else jax.random.fold_in(rng, number)
-        x_BTD = nnx.merge(definitions[part], weights)(x_BTD, mask_BTS, part_rng)
+        x_BTD = nnx.merge(definitions[part], weights)(x_BTD, attend_rows, part_rng)
       return x_BTD, None
 
     if self.config.remat != "none":

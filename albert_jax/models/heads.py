@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from albert_jax.models.dropout import dropout
 from albert_jax.models.encoder import Encoder
-from albert_jax.models.layers import Dense, LayerNorm, activation, dropout
+from albert_jax.models.layers import Dense, LayerNorm, activation
 from albert_jax.models.placement import constrain
 from albert_jax.models.sizes import EncoderConfig
 
@@ -16,8 +17,9 @@ def gather(x_BTD: jax.Array, positions_BM: jax.Array) -> jax.Array:
 
 
 def encode(encoder: Encoder, batch: dict[str, jax.Array], rng: jax.Array | None) -> jax.Array:
-  """x_BTD, the rows of a batch encoded."""
-  return encoder(batch["tokens"], batch["types"], batch["examples"], batch["positions"], rng)
+  """x_BTD, the rows of a batch encoded; the N of `cls_positions` tells how many examples a row may hold, 1 without."""
+  packed = "cls_positions" in batch and batch["cls_positions"].shape[1] > 1
+  return encoder(batch["tokens"], batch["types"], batch["examples"], batch["positions"], rng, packed=packed)
 
 
 class MaskedLMHead(nnx.Module):

@@ -6,17 +6,22 @@ Computation follows the input's dtype; LayerNorm's statistics and the softmax ar
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from albert_jax.models.dropout import dropout
 from albert_jax.models.placement import constrain
 from albert_jax.models.sizes import EncoderConfig
 
 # Standard deviation of the normal before its tails beyond two are cut off (arXiv 1810.04805, released code).
 INIT_STDDEV = 0.02
 LAYER_NORM_EPSILON = 1e-12
+
+# (q_BTHK, k_BSHK, v_BSHK, rng) → mixed_BTHK: `attention.attend` for the rows at hand.
+Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array | None], jax.Array]
 
 _init = jax.nn.initializers.truncated_normal(INIT_STDDEV)
 
@@ -26,13 +31,6 @@ def activation(name: str, x: jax.Array) -> jax.Array:
   if name == "relu":
     return jax.nn.relu(x)
   return jax.nn.gelu(x, approximate=name == "gelu_tanh")
-
-
-def dropout(x: jax.Array, rate: float, rng: jax.Array | None) -> jax.Array:
-  """Zeroes entries with probability `rate` and scales the rest by 1/(1−rate); the identity without an rng."""
-  if rng is None or rate == 0:
-    return x
-  return jnp.where(jax.random.bernoulli(rng, 1 - rate, x.shape), x / (1 - rate), 0)
 
 
 def table(rngs: nnx.Rngs, *shape: int) -> nnx.Param:
@@ -106,15 +104,11 @@ class Attention(nnx.Module):
     self.output = Dense(inner, outer, stack=stack, rngs=rngs)
     self.norm = LayerNorm(config.width, stack=stack)
 
-  def __call__(self, x_BTD: jax.Array, mask_BTS: jax.Array, rng: jax.Array | None) -> jax.Array:
-    """x_BTD → x_BTD; query t sees key s where mask_BTS is true, which must hold for at least one s."""
+  def __call__(self, x_BTD: jax.Array, attend: Attend, rng: jax.Array | None) -> jax.Array:
+    """x_BTD → x_BTD."""
     probability_rng, output_rng = (None, None) if rng is None else jax.random.split(rng)
     q_BTHK, k_BSHK, v_BSHK = (constrain(project(x_BTD), "BTHK") for project in (self.query, self.key, self.value))
-    q_BTHK = q_BTHK * (1 / math.sqrt(self.config.head_dim))
-    scores_BHTS = jnp.einsum("BTHK,BSHK->BHTS", q_BTHK, k_BSHK, preferred_element_type=jnp.float32)
-    scores_BHTS = jnp.where(mask_BTS[:, None], scores_BHTS, jnp.finfo(jnp.float32).min)
-    weights_BHTS = dropout(jax.nn.softmax(scores_BHTS), self.config.attention_dropout, probability_rng)
-    mixed_BTHK = jnp.einsum("BHTS,BSHK->BTHK", weights_BHTS.astype(x_BTD.dtype), v_BSHK)
+    mixed_BTHK = attend(q_BTHK * (1 / math.sqrt(self.config.head_dim)), k_BSHK, v_BSHK, probability_rng)
     return self.norm(x_BTD + dropout(constrain(self.output(mixed_BTHK), "BTD"), self.config.dropout, output_rng))
 
 
@@ -127,8 +121,8 @@ class FeedForward(nnx.Module):
     self.down = Dense((config.ffn,), (config.width,), stack=stack, rngs=rngs)
     self.norm = LayerNorm(config.width, stack=stack)
 
-  def __call__(self, x_BTD: jax.Array, mask_BTS: jax.Array, rng: jax.Array | None) -> jax.Array:
-    """x_BTD → x_BTD; the mask is unused: positions do not meet here."""
-    del mask_BTS
+  def __call__(self, x_BTD: jax.Array, attend: Attend, rng: jax.Array | None) -> jax.Array:
+    """x_BTD → x_BTD; positions do not meet here."""
+    del attend
     hidden_BTF = activation(self.config.activation, constrain(self.up(x_BTD), "BTF"))
     return self.norm(x_BTD + dropout(constrain(self.down(hidden_BTF), "BTD"), self.config.dropout, rng))

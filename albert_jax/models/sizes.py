@@ -10,6 +10,7 @@ from albert_jax.models import sharing
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 REMAT = ("none", "full", "dots")
 LAYER_LOOPS = ("scan", "unroll")
+ATTENTION = ("auto", "xla", "cudnn", "splash")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,7 @@ class EncoderConfig:
     remat: what the backward pass computes again: "none", "full" (each layer from its input), "dots" (all but matrix
       products).
     layer_loop: "scan" (one compiled layer) or "unroll" (L copies of it).
+    attention: the implementation, see `attention`; "auto" chooses.
   """
 
   vocab_size: int
@@ -55,6 +57,7 @@ class EncoderConfig:
   dtype: jnp.dtype = jnp.float32
   remat: str = "none"
   layer_loop: str = "scan"
+  attention: str = "auto"
 
   def __post_init__(self):
     for name in ("vocab_size", "embedding", "width", "layers", "heads", "ffn", "positions", "token_types"):
@@ -67,7 +70,8 @@ class EncoderConfig:
     for name in ("dropout", "attention_dropout"):
       if not 0 <= getattr(self, name) < 1:
         raise InputError(f"model.{name} must be in [0, 1), got {getattr(self, name)}.")
-    for name, known in (("activation", ACTIVATIONS), ("remat", REMAT), ("layer_loop", LAYER_LOOPS)):
+    named = {"activation": ACTIVATIONS, "remat": REMAT, "layer_loop": LAYER_LOOPS, "attention": ATTENTION}
+    for name, known in named.items():
       if getattr(self, name) not in known:
         raise unknown(f"model.{name}", getattr(self, name), known)
 

@@ -82,7 +82,7 @@ class Predictor:
       data: the record `config.data` of its run, or what of it is known.
       dtype: of the computation.
     """
-    runtime = {"dtype": dtype, "remat": "none", "layer_loop": "scan"}
+    runtime = {"dtype": dtype, "remat": "none", "layer_loop": "scan", "attention": "auto"}
     self.config = encoder_config(ml_collections.ConfigDict({**start.model, **runtime}))
     if tokenizer.vocab_size > self.config.vocab_size:
       raise InputError(

@@ -19,7 +19,7 @@ FILE = "fingerprints.json"
 # Keys, or groups of them, that may change freely. `train.microbatches` is not among them: each microbatch draws its
 # own dropout masks. Nor is `train.steps`: the learning rate decays over them.
 FREE = (
-  *("name", "mesh", "checkpoint", "model.remat", "model.layer_loop", "eval.batch_size"),
+  *("name", "mesh", "checkpoint", "model.remat", "model.layer_loop", "model.attention", "eval.batch_size"),
   *("train.log_every", "train.timeout", "train.max_bad_steps"),
   *("data.source", "data.dir", "data.tokenizer", "data.cache_dir", "data.workers", "data.prefetch"),
 )

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from albert_jax.config import make_settings
 from albert_jax.errors import InputError
-from albert_jax.models.placement import constrained_by
+from albert_jax.models.placement import placed_by
 from albert_jax.training import sharding, step
 from albert_jax.training.guard import GuardSettings
 from albert_jax.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
@@ -66,7 +66,7 @@ class Program:
       self.task, self.optimizer, self.schedule, guard=self.guard, **self._gradient_settings
     )
     return jax.jit(
-      self._placed(function),
+      self.placed(function),
       in_shardings=(self._shardings, self.batch_sharding),
       out_shardings=(self._shardings, sharding.replicated(self.mesh)),
       donate_argnums=0,
@@ -76,7 +76,7 @@ class Program:
   def eval_step(self):
     """Jitted: (params, batch) → (terms, outputs)."""
     return jax.jit(
-      self._placed(step.make_eval_step(self.task)),
+      self.placed(step.make_eval_step(self.task)),
       in_shardings=(self._shardings.params, self.batch_sharding),
       out_shardings=sharding.replicated(self.mesh),
     )
@@ -91,7 +91,7 @@ class Program:
       return jax.tree.map(lambda leaf: jnp.sum(~jnp.isfinite(leaf)), trees)
 
     return jax.jit(
-      self._placed(count),
+      self.placed(count),
       in_shardings=(self._shardings, self.batch_sharding),
       out_shardings=sharding.replicated(self.mesh),
     )
@@ -104,12 +104,12 @@ class Program:
       place_batch=lambda batch: jax.lax.with_sharding_constraint(batch, self.batch_sharding),
     )
 
-  def _placed(self, function):
+  def placed(self, function):
     """The function, traced with the models' activations placed on the mesh."""
 
     @functools.wraps(function)
     def placed(*arguments):
-      with constrained_by(sharding.make_constrain(self.mesh)):
+      with placed_by(sharding.MeshPlacement(self.mesh)):
         return function(*arguments)
 
     return placed

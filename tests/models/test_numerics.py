@@ -1,5 +1,7 @@
 """Extreme inputs: errors stay within stated bounds, and nothing becomes NaN."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from flax import nnx
 
 from albert_jax.errors import InputError
+from albert_jax.models.attention import attend
 from albert_jax.models.layers import Attention, LayerNorm
 from albert_jax.models.sizes import EncoderConfig
 from albert_jax.tasks import make_task
@@ -78,11 +81,12 @@ def test_attention_of_huge_scores_picks_one(dtype):
   for part in (attention.query, attention.key, attention.value, attention.output):
     part.kernel[...] = jnp.eye(8).reshape(part.kernel.shape)
   x_BTD = 1e4 * jnp.eye(8, dtype=dtype)[None]
-  mask_BTS = jnp.ones([1, 8, 8], bool)
-  out_BTD, gradient_BTD = jax.value_and_grad(lambda x: jnp.sum(attention(x, mask_BTS, None)[..., 0]))(x_BTD)
+  rows = dict(examples_BT=jnp.ones([1, 8], jnp.int32), packed=False, implementation="xla", dropout_rate=0)
+  attend_rows = functools.partial(attend, **rows)
+  out_BTD, gradient_BTD = jax.value_and_grad(lambda x: jnp.sum(attention(x, attend_rows, None)[..., 0]))(x_BTD)
   assert np.isfinite(out_BTD)
   assert np.isfinite(gradient_BTD.astype(jnp.float32)).all()
-  np.testing.assert_allclose(attention(x_BTD, mask_BTS, None)[0, 0].astype("f4"), attention.norm(2 * x_BTD)[0, 0])
+  np.testing.assert_allclose(attention(x_BTD, attend_rows, None)[0, 0].astype("f4"), attention.norm(2 * x_BTD)[0, 0])
 
 
 def one_token(batch):
