@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from albert_jax.tasks.scores import CLASS_SCORES, NUMBER_SCORES
+from albert_jax.tasks.squad_scores import squad1_scores, squad2_scores
 from albert_jax.training.metrics import FILE, Meter, Progress, Writer, peak_flops, summary
 
 
@@ -69,6 +71,14 @@ def test_progress_prints_plain_lines_where_there_is_no_terminal(capsys):
 
 def test_summary_names_the_baseline():
   assert summary({"mlm_loss": 5.0, "unigram_loss": 6.0}) == "mlm 5.000  (unigram 6.000)"
+
+
+def test_summary_names_the_scores_of_tasks():
+  assert summary({"loss": 0.5, "accuracy": 0.75, "f1": 0.25}) == "loss 0.500  accuracy 75.0%  f1 0.250"
+  for name in CLASS_SCORES | NUMBER_SCORES:
+    assert "0.5" in summary({name: 0.5}) or "50.0%" in summary({name: 0.5})
+  assert summary(squad1_scores(["a b"], [["a b"]])) == "exact match 100.0%  f1 100.000"
+  assert summary(squad2_scores(["a b"], [0.0], 0.0, [["a b"]])) == "exact match 100.0%  f1 100.000"
 
 
 @pytest.mark.parametrize(("kind", "peak"), [("NVIDIA H200", 989e12), ("TPU v5 lite", 197e12), ("TPU v5", 459e12)])
