@@ -2,9 +2,11 @@
 
 python train.py --config=configs/NAME.py[:arguments] [--workdir=DIR] [--config.key=value …] [--dry_run]
 
+--replay_step=S takes step S of a run once more, and shows its batch and its numbers; it writes nothing.
 SIGTERM or SIGINT: the run is saved and ends with status 75. docs/reliability.md has the other ways to end.
 """
 
+import jax
 import ml_collections
 from absl import flags
 from ml_collections import config_flags
@@ -19,12 +21,14 @@ from albert_jax.training.identity import check_allowed
 from albert_jax.training.loop import train
 from albert_jax.training.memory import keep_freed_memory
 from albert_jax.training.program import make_program
+from albert_jax.training.replay import replay
 from albert_jax.training.seeds import train_seeds
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, with arguments after a colon.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; runs/NAME by default.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print parameters, FLOPs and memory; allocate nothing.")
 _ALLOW = flags.DEFINE_list("allow_changes", [], "Fields in which a resumed run may differ from what it was.")
+_REPLAY = flags.DEFINE_integer("replay_step", None, "Take this step of the run once more, to look into it.")
 flags.mark_flag_as_required("config")
 
 
@@ -49,6 +53,12 @@ def run(config: ml_collections.ConfigDict) -> None:
 
   if _DRY_RUN.value:
     print(dry_run(make(config)))
+  elif _REPLAY.value is not None:
+    if config.get("seeds", 1) > 1:
+      raise InputError("--replay_step: give the run of one seed, --config.seeds=1 --config.seed=N --workdir=…/seed_N")
+    report = replay(make(config), workdir, _REPLAY.value, start)
+    if jax.process_index() == 0:
+      print(report)
   elif config.get("seeds", 1) > 1:
     train_seeds(make, config, workdir, start, allow_changes=_ALLOW.value)
   else:

@@ -34,7 +34,7 @@ _MOVES = flags.DEFINE_bool("moves", False, "Also resume on other meshes and with
 _SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
 _SOURCE = flags.DEFINE_string("source", "pydoc:optax", "Text to train on.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the figures.")
-_LIMIT = 300.0  # seconds that a job may take at most, also to notice that a process is gone
+_LIMIT = 900.0  # seconds that a job may take at most, also to notice that a process is gone
 
 
 @dataclasses.dataclass

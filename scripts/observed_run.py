@@ -66,9 +66,10 @@ def start(run: Path, processes: int, options: list[str], compiled: Path, *, devi
     devices: fake devices of each process.
     stop: the step to be saved and stopped at; 0 = none.
   """
-  with socket.socket() as free:
-    free.bind(("localhost", 0))
-    address = f"--coordinator_address=localhost:{free.getsockname()[1]}"
+  held = socket.socket()  # the processes inherit it, so that nobody else gets the port before gRPC, too, binds it
+  held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+  held.bind(("", 0))
+  address = f"--coordinator_address=localhost:{held.getsockname()[1]}"
   (run / PHASE).unlink(missing_ok=True)
   pids = []
   for process in range(processes):
@@ -78,6 +79,7 @@ def start(run: Path, processes: int, options: list[str], compiled: Path, *, devi
     if not pid:
       os._exit(_train(run, command, compiled, devices, stop))
     pids.append(pid)
+  held.close()
   return Job(pids)
 
 

@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
 jax.config.update("jax_compilation_cache_dir", COMPILED)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
+LIMIT = 900  # seconds that a program may take on a machine that is busy with other things
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # for configs/, as for the programs in the root
 
@@ -60,6 +62,15 @@ def tiny_config(tiny_overrides):
   return override(albert_tiny.get_config("test"), tiny_overrides)
 
 
+@pytest.fixture
+def coordinator():
+  """An address for process 0 of a job. The port is held, so that nobody else gets it before process 0 listens to it."""
+  with socket.socket() as held:
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as gRPC does
+    held.bind(("", 0))
+    yield f"localhost:{held.getsockname()[1]}"
+
+
 def override(config, values: dict):
   """Sets dotted keys of a config."""
   config.update_from_flattened_dict(values)
@@ -69,7 +80,7 @@ def override(config, values: dict):
 def run_program(*arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess:
   """Runs train.py or eval.py as a user would, on one CPU device."""
   result = subprocess.run(
-    [sys.executable, *arguments], cwd=ROOT, env=_environment(environment), capture_output=True, text=True, timeout=300
+    [sys.executable, *arguments], cwd=ROOT, env=_environment(environment), capture_output=True, text=True, timeout=LIMIT
   )
   assert not check or result.returncode == 0, result.stderr[-3000:]
   return result

@@ -1,11 +1,10 @@
 """train.py and eval.py as a user starts them."""
 
 import json
-import socket
 
 import pytest
 
-from tests.conftest import run_program, start_program
+from tests.conftest import LIMIT, run_program, start_program
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def test_train_then_resume_then_evaluate(arguments, tmp_path):
   assert "step 6/6" in first.stderr
   assert "(unigram" in first.stderr
   assert "Traceback" not in first.stderr
-  changes = ["--config.train.steps=8", "--config.optimizer.learning_rate=1e-3"]
+  changes = ["--config.train.steps=8", "--config.optimizer.learning_rate=1e-3", "--config.train.log_every=1"]
   refused = run_program(*command, *changes, check=False)
   assert refused.returncode == 2
   assert "train.steps was 6, it is now 8" in refused.stderr
@@ -34,15 +33,17 @@ def test_train_then_resume_then_evaluate(arguments, tmp_path):
   assert record["step"] == 8
   (last,) = (line for line in read(tmp_path) if line["split"] == "valid" and line["step"] == 8)
   assert record["valid"] == pytest.approx({k: v for k, v in last.items() if k not in ("step", "split")}, rel=1e-6)
+  replayed = run_program(*command, *changes, "--replay_step=8")
+  assert "from the checkpoint of step 6: 2 steps" in replayed.stderr
+  (logged,) = (line for line in read(tmp_path) if line["split"] == "train" and line["step"] == 8)
+  metrics = json.loads(replayed.stdout.splitlines()[-1])["metrics"]
+  assert metrics == {name: logged[name] for name in metrics}
+  assert {"loss", "grad_norm"} <= {*metrics}
   at_six = run_program("eval.py", f"--workdir={tmp_path}", "--step=6")
   assert json.loads(at_six.stdout.splitlines()[-1])["step"] == 6
 
 
-def test_two_processes_train_as_one(arguments, tmp_path):
-  with socket.socket() as free:
-    free.bind(("localhost", 0))
-    port = free.getsockname()[1]
-
+def test_two_processes_train_as_one(arguments, coordinator, tmp_path):
   def command(name):
     settings = ["--config.model.dropout=0.1", "--config.train.log_every=1", "--config.train.microbatches=2"]
     return ["train.py", "--config=configs/albert_tiny.py:test", f"--workdir={tmp_path / name}", *arguments, *settings]
@@ -50,11 +51,11 @@ def test_two_processes_train_as_one(arguments, tmp_path):
   run_program(*command("one"))
   jobs = [
     start_program(
-      *command("two"), f"--coordinator_address=localhost:{port}", "--num_processes=2", f"--process_id={process}"
+      *command("two"), f"--coordinator_address={coordinator}", "--num_processes=2", f"--process_id={process}"
     )
     for process in range(2)
   ]
-  outputs = [job.communicate(timeout=300) for job in jobs]
+  outputs = [job.communicate(timeout=LIMIT) for job in jobs]
   assert [job.returncode for job in jobs] == [0, 0], outputs
   one, two = read(tmp_path / "one"), read(tmp_path / "two")
   assert len(one) == len(two)
@@ -84,6 +85,7 @@ def test_dry_run_ends_in_json_and_writes_nothing(tmp_path):
     (["train.py", "--config=configs/albert_base.py", "--config.model.width=wide"], "--config.model.width=wide"),
     (["train.py", "--config=configs/albert_base.py", "--config.data.source=files:/no/such/*.txt"], "/no/such"),
     (["train.py", "--config=configs/albert_base.py", "--workdir=gs://bucket/run"], "mount the bucket"),
+    (["train.py", "--config=configs/glue.py:sst2,test", "--config.seeds=2", "--replay_step=1"], "--config.seeds=1"),
     (["train.py", "--config=configs/albert_base.py", "extra"], "unexpected argument 'extra'"),
     (["train.py", "--config=configs/albert_base.py", "--num_processes=2"], "--coordinator_address"),
     (["eval.py", "--workdir=/no/such/run"], "/no/such/run/config.json does not exist"),

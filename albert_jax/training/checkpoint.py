@@ -250,7 +250,8 @@ def _remove_unfinished(folder: Path) -> None:
   for path in folder.iterdir():
     is_empty = path.name.isdecimal() and not any(files for _, _, files in os.walk(path))
     if (is_empty or _UNFINISHED in path.name) and path.is_dir() and not path.is_symlink():
-      shutil.rmtree(path)
+      with contextlib.suppress(FileNotFoundError):  # a process on its way out may still rename or remove it
+        shutil.rmtree(path)
 
 
 def _check_shapes(wanted: dict, stored: dict, path: Path) -> None:

@@ -2,8 +2,10 @@
 
 import hashlib
 import importlib.util
+import itertools
 import os
 import sys
+import threading
 from typing import NoReturn
 
 import jax
@@ -24,6 +26,11 @@ _PROCESS = flags.DEFINE_integer("process_id", None, "Number of this process, fro
 # Seconds of silence after which a process counts as dead, and JAX ends the others. Shorter than the 30 s that a machine
 # may stand still while it is moved would end jobs for nothing.
 HEARTBEAT_TIMEOUT = 60
+
+# Hours that processes wait for each other: one may prepare text where another finds it prepared. The dead are noticed
+# sooner, by their silence.
+_PATIENCE = 24
+_meetings = itertools.count()
 
 _VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
@@ -52,9 +59,20 @@ def initialize() -> None:
     jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT)
 
 
+def meet() -> None:
+  """Waits until every process of the job has come here, each for the n-th time.
+
+  On CPUs, processes that use a set of devices together for the first time bear no more than 30 s between them.
+  """
+  client = jax_distributed.global_state.client
+  if client is not None:
+    client.wait_at_barrier(f"albert_jax/{next(_meetings)}", _PATIENCE * 3600 * 1000)
+
+
 def check_same(what: str, fingerprint: str) -> None:
   """Raises InputError unless every process of the job has the same fingerprint."""
   digest = np.frombuffer(hashlib.sha256(fingerprint.encode()).digest(), np.uint8)
+  meet()
   everyone = multihost_utils.process_allgather(digest).reshape(-1, digest.size)
   different = np.flatnonzero((everyone != everyone[0]).any(axis=1))
   if different.size:
@@ -95,14 +113,15 @@ class _Job:
   def tell(self) -> None:
     self._client.key_value_set("preemption/notice", str(self._process), allow_overwrite=True)
 
-  def wait(self) -> bool:
-    while True:
+  def wait(self, over: threading.Event) -> bool:
+    while not over.wait(1.0):
       try:
-        self._client.blocking_key_value_get("preemption/notice", 10_000)
+        self._client.key_value_try_get("preemption/notice")
         return True
       except jax.errors.JaxRuntimeError as error:
-        if "DEADLINE_EXCEEDED" not in str(error):  # the job is over
+        if "NOT_FOUND" not in str(error):  # process 0 is gone
           return False
+    return False
 
   def gather(self, value: int) -> list[int]:
     self._client.key_value_set(f"preemption/{self._process}", str(value))

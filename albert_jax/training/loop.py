@@ -51,6 +51,9 @@ def train(program: Program, workdir: str, start: Start | None = None, *, allow_c
         run.save()
         run.close()
         raise SystemExit(preemption.EXIT_CODE) from None
+      except BaseException:
+        run.drain()
+        raise
     return run.finish()
 
 
@@ -117,6 +120,14 @@ class _Run:
       with self._window.paused(), watchdog.slow():
         self._checkpoints.save(self._state, self._step)
       self._saved = self._step
+
+  def drain(self) -> None:
+    """Waits for what a failed run is still writing: it is good, and the next run may use the same folder."""
+    try:
+      with watchdog.slow():
+        self._checkpoints.wait()
+    except Exception as error:  # the failure matters more
+      self._progress.say(f"warning: the newest checkpoint was not written: {error}")
 
   def close(self) -> None:
     """Waits for what is being written."""

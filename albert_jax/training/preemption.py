@@ -35,8 +35,8 @@ class Peers(Protocol):
   def tell(self) -> None:
     """Tells the others of a notice."""
 
-  def wait(self) -> bool:
-    """Blocks until some process tells of a notice; False when there is nothing more to wait for."""
+  def wait(self, over: threading.Event) -> bool:
+    """Blocks until some process tells of a notice; False when `over` is set, or there is nothing to wait for."""
 
   def gather(self, value: int) -> list[int]:
     """The values of all processes."""
@@ -48,7 +48,7 @@ class Alone:
   def tell(self) -> None:
     """There is nobody to tell."""
 
-  def wait(self) -> bool:
+  def wait(self, over: threading.Event) -> bool:
     """Nobody will ever tell."""
     return False
 
@@ -66,6 +66,8 @@ class Notices:
     self._leaving = False
     self._counting = False
     self._passed, self._stop_at = 0, None
+    self._over, self._has_agreed = threading.Event(), threading.Event()
+    self._listener = _thread(self._listen)
 
   def check(self) -> None:
     """Passes a point; raises `Stop` if it is the one agreed on."""
@@ -97,10 +99,12 @@ class Notices:
     elif now - self._noticed > _ECHO:
       os._exit(128 + number)
 
-  def on_notice(self) -> None:
-    """Takes a notice that another process got."""
-    if self._noticed is None:
-      self._start(time.monotonic())
+  def close(self) -> None:
+    """Ends what talks to the other processes: a thread that does so while Python ends makes it abort."""
+    self._over.set()
+    self._listener.join(GRACE)
+    if self._noticed is not None:
+      self._has_agreed.wait()
 
   def in_main_thread(self, *_) -> None:
     """Python's handler: does nothing but leave, once that has been decided."""
@@ -108,29 +112,39 @@ class Notices:
       self._leaving = False
       raise SystemExit(EXIT_CODE)
 
-  def _start(self, now: float, *first) -> None:
-    self._noticed = now
-    _thread(lambda: [step() for step in (*first, self._agree)])
+  def _listen(self) -> None:
+    if self._peers.wait(self._over) and self._noticed is None:
+      self._start(time.monotonic())
 
-  def _agree(self) -> None:
+  def _start(self, now: float, tell: Callable[[], None] = lambda: None) -> None:
+    self._noticed = now
+    _thread(lambda: self._agree(tell))
+
+  def _agree(self, tell: Callable[[], None]) -> None:
     """Agrees with all processes on the point to stop at, or leaves where one of them has nothing to save."""
     with self._lock:
       try:
+        tell()
         passed = self._peers.gather(self._passed)
       except Exception as error:  # a peer is gone, whatever the transport calls it
         say(f"no agreement with the other processes, leaving: {error}")
         passed = [0]
+      leaves = not all(passed) and not self._over.is_set()  # a program that is over leaves by itself
       if all(passed):
         self._stop_at = max(passed) + 1
-        return
-      self._leaving = True
-    signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
-    time.sleep(GRACE)
-    os._exit(EXIT_CODE)
+      elif leaves:
+        self._leaving = True
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+    self._has_agreed.set()
+    if leaves:
+      time.sleep(GRACE)
+      os._exit(EXIT_CODE)
 
 
-def _thread(function: Callable[[], object]) -> None:
-  threading.Thread(target=function, daemon=True).start()
+def _thread(function: Callable[[], object]) -> threading.Thread:
+  thread = threading.Thread(target=function, daemon=True)
+  thread.start()
+  return thread
 
 
 _current: Notices | None = None
@@ -162,14 +176,10 @@ def handled(peers: Peers) -> Iterator[None]:
       if number[0] in _SIGNALS:
         notices.on_signal(number[0])
 
-  def listen_to_peers():
-    if peers.wait():
-      notices.on_notice()
-
   _thread(listen_to_signals)
-  _thread(listen_to_peers)
   try:
-    yield
+    with contextlib.closing(notices):
+      yield
   finally:
     for number, handler in old_handlers.items():
       signal.signal(number, handler)

@@ -10,6 +10,7 @@ from albert_jax.config import differences, load_config
 from albert_jax.errors import InputError
 from albert_jax.messages import say
 from albert_jax.training.checkpoint import Checkpoints
+from albert_jax.training.distributed import check_same
 from albert_jax.training.loop import device_batches, new_state
 from albert_jax.training.metrics import without_nan
 from albert_jax.training.parameters import path_name
@@ -43,6 +44,7 @@ def replay(program: Program, workdir: str, step: int, start: Start | None = None
   for key, (old, new) in differences(load_config(workdir), program.config).items():
     say(f"warning: {key} was {old} in {workdir}, here it is {new}")
   data = program.task.load_data()
+  check_same("training data", data.fingerprint)
   state = _restore_before(step, program, workdir, start)
   first, size = int(state.step), program.config.train.batch_size
   for number, batch in enumerate(device_batches(program, data.train, first, step, size=size), first + 1):

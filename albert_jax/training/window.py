@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import jax
 
-from albert_jax.training import watchdog
+from albert_jax.training import distributed, watchdog
 from albert_jax.training.metrics import Meter, Progress, Writer, peak_flops
 from albert_jax.training.program import Program
 from albert_jax.training.skips import Skips
@@ -85,6 +85,7 @@ class CompiledSteps:
       with window.paused(), watchdog.slow():
         start = time.perf_counter()
         self._compiled[shapes] = self._train_step.lower(self._program.state, batch).compile()
+        distributed.meet()
         length = batch["tokens"].shape[-1]
         progress.say(f"compiled the train step for length {length} in {time.perf_counter() - start:.1f} s")
     return self._compiled[shapes](state, batch)

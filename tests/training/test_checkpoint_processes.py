@@ -1,9 +1,8 @@
 """Two processes on one machine agree on a checkpoint, whatever happens to its files."""
 
 import json
-import socket
 
-from tests.conftest import start_program
+from tests.conftest import LIMIT, start_program
 
 PROCESS = """
 import json, os, sys
@@ -72,12 +71,9 @@ print(json.dumps(told))
 """
 
 
-def test_two_processes_leave_out_the_same_checkpoint(tmp_path):
-  with socket.socket() as free:
-    free.bind(("localhost", 0))
-    address = f"localhost:{free.getsockname()[1]}"
-  jobs = [start_program("-c", PROCESS, address, str(process), str(tmp_path / "run")) for process in range(2)]
-  outputs = [job.communicate(timeout=300) for job in jobs]
+def test_two_processes_leave_out_the_same_checkpoint(coordinator, tmp_path):
+  jobs = [start_program("-c", PROCESS, coordinator, str(process), str(tmp_path / "run")) for process in range(2)]
+  outputs = [job.communicate(timeout=LIMIT) for job in jobs]
   assert [job.returncode for job in jobs] == [0, 0], outputs
   first, second = (json.loads(stdout.splitlines()[-1]) for stdout, _ in outputs)
   assert first[:-1] == second[:-1] == [None, [2, 2, [2.0]], [1, 1, [1.0]], [2, 20, [20.0]]]

@@ -22,8 +22,11 @@ class Shared:
   def tell(self):
     self.told.set()
 
-  def wait(self) -> bool:
-    return self.told.wait(10)
+  def wait(self, over) -> bool:
+    while not over.wait(0.01):
+      if self.told.is_set():
+        return True
+    return False
 
   def gather(self, value: int) -> list[int]:
     self.values.put(value)
@@ -39,9 +42,6 @@ def test_processes_stop_at_the_same_point_which_none_had_passed():
     for _ in range(passed):
       notices.check()
   processes[0].on_signal(signal.SIGTERM)
-  assert peers.wait()
-  for notices in processes[1:]:
-    notices.on_notice()
   for notices in processes:
     for _ in range(10000):
       try:
@@ -54,6 +54,35 @@ def test_processes_stop_at_the_same_point_which_none_had_passed():
   assert len(stops) == 3
   assert len({*stops}) == 1
   assert stops[0] >= 8
+
+
+def test_no_thread_talks_to_the_others_once_the_program_is_over():
+  asked = threading.Event()
+
+  class Slow(Shared):
+    talking = 0
+
+    def wait(self, over):
+      self.talking += 1
+      told = super().wait(over)
+      time.sleep(0.1)
+      self.talking -= 1
+      return told
+
+    def gather(self, value):
+      self.talking += 1
+      asked.set()
+      time.sleep(0.2)
+      self.talking -= 1
+      raise OSError("a peer is gone")
+
+  for is_told in (False, True):
+    peers = Slow(2)
+    with preemption.handled(peers):
+      if is_told:
+        peers.tell()
+        assert asked.wait(10)
+    assert peers.talking == 0
 
 
 def test_without_a_notice_nothing_happens():
