@@ -113,6 +113,11 @@ class BatchSettings:
     """Special tokens that a whole example takes: [CLS] A [SEP] B [SEP], or [CLS] A [SEP]."""
     return 2 if self.pair_objective == "none" else 3
 
+  def planned_lengths(self, tokens: np.ndarray, sentences: np.ndarray) -> np.ndarray:
+    """Places in a row for examples of so many tokens and sentences, special tokens included; same shape."""
+    paired = (self.pair_objective != "none") & ((sentences > 1) | self.single_sentence_random_pair)
+    return np.minimum(tokens + 2 + paired, self.max_length)
+
   @property
   def example_predictions(self) -> int:
     """Predictions in one example at most."""

@@ -19,9 +19,9 @@ UNIGRAM_COUNTS = "unigram_counts.npy"
 REBUILD = "Delete the directory and prepare the data again."
 
 
-def lengths_file(split: str) -> str:
-  """Name of the file that holds the split's content lengths."""
-  return f"lengths.{split}.npy"
+def sizes_file(split: str) -> str:
+  """Name of the file that holds how many tokens and how many sentences each example of the split has."""
+  return f"sizes.{split}.npy"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,12 +71,21 @@ class Examples:
   def __getstate__(self):
     # Neither open files nor arrays that are mapped from a file belong in a pickle.
     state = self.__dict__ | {"_readers": {}}
-    return {k: v for k, v in state.items() if k not in ("lengths", "unigram_counts")}
+    return {k: v for k, v in state.items() if k not in ("_sizes_2X", "unigram_counts")}
+
+  @property
+  def lengths(self) -> np.ndarray:
+    """[len(self)] int32: tokens in every example, without special ones."""
+    return self._sizes_2X[0]
+
+  @property
+  def sentences(self) -> np.ndarray:
+    """[len(self)] int32: sentences in every example."""
+    return self._sizes_2X[1]
 
   @functools.cached_property
-  def lengths(self) -> np.ndarray:
-    """[len(self)] int32: the content length of every example."""
-    return _load_array(self._directory / lengths_file(self._split), len(self))
+  def _sizes_2X(self) -> np.ndarray:
+    return _load_array(self._directory / sizes_file(self._split), 2, len(self))
 
   @functools.cached_property
   def unigram_counts(self) -> np.ndarray:
@@ -188,11 +197,11 @@ def _check_size(file: Path, size: int) -> None:
     raise InputError(f"{file} is damaged: it has {actual:,} bytes, not {size:,}. {REBUILD}")
 
 
-def _load_array(path: Path, size: int) -> np.ndarray:
+def _load_array(path: Path, *shape: int) -> np.ndarray:
   try:
     array = np.load(path, mmap_mode="r")
   except (OSError, ValueError, EOFError) as error:
     raise InputError(f"{path} cannot be read: {error}. {REBUILD}") from error
-  if array.shape != (size,):
-    raise InputError(f"{path} is damaged: its shape is {array.shape}, not ({size},). {REBUILD}")
+  if array.shape != shape:
+    raise InputError(f"{path} is damaged: its shape is {array.shape}, not {shape}. {REBUILD}")
   return array

@@ -30,10 +30,10 @@ from albert_jax.data.example_reader import (
   UNIGRAM_COUNTS,
   ExampleBatch,
   Examples,
-  lengths_file,
   open_examples,
   open_tokenizer,
   read_metadata,
+  sizes_file,
 )
 from albert_jax.data.sentences import detect_layout
 from albert_jax.data.sources import Source
@@ -152,9 +152,9 @@ def _finish(source: Source, encoder: DocumentEncoder, directory: os.PathLike, sp
     "splits": {name: {"shards": _shards(directory, split)} for name, split in splits.items()},
   }
   for name in splits:
-    counts, lengths, unigrams = _count(Examples(directory, name, metadata), tokenizer.vocab_size)
+    counts, sizes_2X, unigrams = _count(Examples(directory, name, metadata), tokenizer.vocab_size)
     metadata["splits"][name] = counts | metadata["splits"][name]
-    np.save(directory / lengths_file(name), lengths)
+    np.save(directory / sizes_file(name), sizes_2X)
     if name == "train":
       np.save(directory / UNIGRAM_COUNTS, unigrams)
   (directory / METADATA).write_text(json.dumps(metadata, indent=2) + "\n")
@@ -168,26 +168,24 @@ def _shards(directory: Path, split: tfds.core.SplitInfo) -> list[dict]:
 
 
 def _count(examples: Examples, vocab_size: int) -> tuple[dict, np.ndarray, np.ndarray]:
-  """Passes once over a split: its counts, its lengths [X] and its unigram counts [V]."""
-  lengths = np.empty(len(examples), np.int32)
+  """Passes once over a split: its counts, tokens and sentences of each example [2, X] and its unigram counts [V]."""
+  sizes_2X = np.empty((2, len(examples)), np.int32)
   unigrams = np.zeros(vocab_size, np.int64)
-  documents = sentences = 0
-  previous = None
+  documents, previous = 0, None
   for start in range(0, len(examples), COUNTED_AT_ONCE):
     batch = examples.get(np.arange(start, min(start + COUNTED_AT_ONCE, len(examples))))
-    lengths[start : start + len(batch.lengths)] = batch.lengths
+    sizes_2X[:, start : start + len(batch.lengths)] = batch.lengths, batch.sentences
     unigrams += np.bincount(batch.tokens, minlength=vocab_size)
-    sentences += len(batch.sentence_lengths)
     # A document's examples are neighbours.
     documents += np.count_nonzero(np.diff(batch.document)) + (batch.document[0] != previous)
     previous = batch.document[-1]
   counts = {
     "documents": int(documents),
-    "sentences": sentences,
+    "sentences": int(sizes_2X[1].sum()),
     "tokens": int(unigrams.sum()),
     "examples": len(examples),
   }
-  return counts, lengths, unigrams
+  return counts, sizes_2X, unigrams
 
 
 @contextlib.contextmanager

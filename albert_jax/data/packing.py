@@ -15,20 +15,27 @@ from albert_jax.data.random import Stream, draw_bits, permute
 
 Packs = dict[tuple[int, ...], int]  # lengths that share a row -> number of such rows
 
+_PAIRED_SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the examples
+
 
 def plan_packs(count_T: np.ndarray, max_examples: int) -> Packs:
-  """Packs lengths into rows by several greedy rules, and keeps the plan that needs the fewest rows.
+  """Packs lengths into rows by two greedy rules, and keeps the mixture of them that needs the fewest rows.
 
   Best fit wins where a row may hold many examples. Where `max_examples` is the limit it runs out of long examples and
-  is left with the short ones, which then fill rows of their own badly: there, pairing long with short wins.
+  is left with the short ones, which then fill rows of their own badly. So some rows pair long with short ones first;
+  how many, and of how many examples, is found by trying.
 
   Args:
     count_T: number of examples of each length 0 … T, T being the row's length; none may have length 0.
     max_examples: examples in one row at most.
   """
-  plans = [_fit_best(count_T, max_examples)]
-  plans += [_pair_extremes(count_T, n) for n in range(2, max_examples + 1)]
-  return min(plans, key=lambda packs: sum(packs.values()))
+  best = _fit_best(count_T, max_examples)
+  for n in range(2, max_examples + 1):
+    for share in _PAIRED_SHARES:
+      packs, rest_T = _pair_extremes(count_T, n, round(share * count_T.sum()))
+      packs.update(_fit_best(rest_T, max_examples))
+      best = min(best, packs, key=lambda plan: sum(plan.values()))
+  return dict(best)
 
 
 def _fit_best(count_T: np.ndarray, max_examples: int) -> Packs:
@@ -71,12 +78,16 @@ def _fit_best(count_T: np.ndarray, max_examples: int) -> Packs:
   return dict(done)
 
 
-def _pair_extremes(count_T: np.ndarray, max_examples: int) -> Packs:
-  """The longest, as many of the shortest as may join it but one, then the longest that still fits."""
+def _pair_extremes(count_T: np.ndarray, max_examples: int, goal: int) -> tuple[collections.Counter, np.ndarray]:
+  """The longest, as many of the shortest as may join it but one, then the longest that still fits.
+
+  Returns:
+    Packs of at least `goal` examples, fewer only where there are not so many, and the counts of the others.
+  """
   left = {n: int(c) for n, c in enumerate(count_T) if c}
   lengths = sorted(left)
-  packs = collections.Counter()
-  while lengths:
+  packs, paired = collections.Counter(), 0
+  while lengths and paired < goal:
     pack, room = collections.Counter(), len(count_T) - 1
     for slot in range(max_examples):
       fitting = range(bisect.bisect_right(lengths, room))
@@ -87,13 +98,16 @@ def _pair_extremes(count_T: np.ndarray, max_examples: int) -> Packs:
         break
       pack[length] += 1
       room -= length
-    rows = min(left[n] // k for n, k in pack.items())
+    rows = min(-(-(goal - paired) // pack.total()), *(left[n] // k for n, k in pack.items()))
     packs[tuple(sorted(pack.elements(), reverse=True))] += rows
+    paired += rows * pack.total()
     for n, k in pack.items():
       left[n] -= rows * k
       if not left[n]:
         lengths.remove(n)
-  return dict(packs)
+  rest_T = np.zeros_like(count_T)
+  rest_T[list(left)] = list(left.values())
+  return packs, rest_T
 
 
 class RowPlan:
@@ -107,7 +121,7 @@ class RowPlan:
     """Plans an epoch.
 
     Args:
-      lengths: [X] tokens of each example, special tokens included; longer ones are to be truncated to the row.
+      lengths: [X] tokens of each example, special tokens included, at least 1 and at most `row_length`.
       row_length: tokens in a row.
       max_examples: examples in a row at most, N.
       seed: of the epochs' orders.
@@ -116,7 +130,6 @@ class RowPlan:
     """
     self._seed, self._shuffle, self._packs = seed, shuffle, max_examples > 1
     if self._packs:
-      lengths = np.minimum(lengths, row_length)
       # A stable sort of 16-bit integers is a radix sort: a fraction of a second for ten million examples.
       order = np.argsort((lengths - 1).astype(np.uint16), kind="stable")
       self._order = order.astype(np.min_scalar_type(len(order)))

@@ -54,7 +54,7 @@ class PretrainingRows:
       )
     self._examples, self._vocabulary, self.settings = examples, vocabulary, settings
     self._plan = RowPlan(
-      examples.lengths + settings.special_tokens,
+      settings.planned_lengths(examples.lengths, examples.sentences),
       settings.max_length,
       settings.packing,
       seed=settings.seed,
@@ -91,8 +91,7 @@ class PretrainingRows:
   def _planned_lengths(self, index_RN: np.ndarray) -> np.ndarray:
     if self.settings.packing == 1:
       return np.full(index_RN.shape, self.settings.max_length)
-    lengths_RN = self._examples.lengths[index_RN] + self.settings.special_tokens
-    return np.minimum(lengths_RN, self.settings.max_length)
+    return self.settings.planned_lengths(self._examples.lengths[index_RN], self._examples.sentences[index_RN])
 
 
 def place_examples(block: Batch, assembled: Assembled) -> np.ndarray:

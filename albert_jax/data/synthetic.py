@@ -20,12 +20,12 @@ class MemoryExamples:
 
     `max_length` is the length that the examples were prepared for (default: the longest, with special tokens).
     """
-    self._sentences = np.array([len(c) for c in chunks], np.int32)
+    self.sentences = np.array([len(c) for c in chunks], np.int32)
     self._sentence_lengths = np.array([len(s) for c in chunks for s in c], np.int32)
     self._tokens = np.array([t for c in chunks for s in c for t in s], np.int32)
     self._documents = np.arange(len(chunks)) if documents is None else np.array(documents)
     self._documents = self._documents.astype(np.uint64)
-    self._sentence_at = np.append(0, np.cumsum(self._sentences))
+    self._sentence_at = np.append(0, np.cumsum(self.sentences))
     self._token_at = np.append(0, np.cumsum(self._sentence_lengths))[self._sentence_at]
     self.lengths = np.diff(self._token_at).astype(np.int32)
     longest = int(self.lengths.max(initial=0)) + 3
@@ -36,7 +36,7 @@ class MemoryExamples:
 
   def get(self, indices: np.ndarray) -> ExampleBatch:
     """Reads examples, as `Examples.get` does."""
-    lengths, sentences = self.lengths[indices], self._sentences[indices]
+    lengths, sentences = self.lengths[indices], self.sentences[indices]
     return ExampleBatch(
       tokens=self._tokens[_ranges(self._token_at[indices], lengths)],
       lengths=lengths,

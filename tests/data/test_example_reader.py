@@ -92,7 +92,7 @@ def test_flipped_bytes_in_a_shard_are_found(directory):
     examples.get(np.arange(len(examples)))
 
 
-@pytest.mark.parametrize(("name", "attribute"), [("lengths.train", "lengths"), ("unigram_counts",) * 2])
+@pytest.mark.parametrize(("name", "attribute"), [("sizes.train", "lengths"), ("unigram_counts",) * 2])
 def test_damaged_arrays_are_named(directory, name, attribute):
   path = directory / f"{name}.npy"
   np.save(path, np.load(path)[:-1])

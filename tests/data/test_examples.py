@@ -69,6 +69,7 @@ def test_metadata_counts_what_is_there(tmp_path, word_source, word_tokenizer, mo
     assert counts["sentences"] == len(batch.sentence_lengths)
     assert counts["tokens"] == len(batch.tokens)
     np.testing.assert_array_equal(opened.lengths, batch.lengths)
+    np.testing.assert_array_equal(opened.sentences, batch.sentences)
   train = np.bincount(read_all(directory, "train").tokens, minlength=word_tokenizer.vocab_size)
   for split in ("train", "valid"):
     np.testing.assert_array_equal(open_examples(directory, split).unigram_counts, train)

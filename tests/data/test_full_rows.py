@@ -36,13 +36,16 @@ def notes(count: int, mean: float) -> list[list[int]]:
   return [[n // 2, n - n // 2] if n % 3 else [n] for n in sizes.tolist()]
 
 
-def fill(documents, max_length: int, **settings) -> float:
+def measure_fill(examples: MemoryExamples, max_length: int, **settings) -> float:
   """Share of the positions of an epoch that hold tokens."""
   settings = BatchSettings(max_length=max_length, **settings)
-  rows = PretrainingRows(
-    make_examples(documents, max_length), make_synthetic_vocabulary(VOCAB_SIZE), settings, shuffle=True
-  )
+  rows = PretrainingRows(examples, make_synthetic_vocabulary(VOCAB_SIZE), settings, shuffle=True)
   return (rows.rows(0, rows.num_rows)["examples"] > 0).mean()
+
+
+def fill(documents, max_length: int, **settings) -> float:
+  """As `measure_fill`, for documents given as lengths of their sentences."""
+  return measure_fill(make_examples(documents, max_length), max_length, **settings)
 
 
 @pytest.mark.parametrize("pair_objective", ["sop", "nsp", "none"])
@@ -58,6 +61,20 @@ def test_eight_examples_a_row_fill_it_with_short_texts(part):
   short = notes(3000, 128 / part - 3)
   assert fill(short, 128, packing=8) > 0.97
   assert fill(short, 128, packing=1) < 1.2 / part
+
+
+@pytest.mark.parametrize(
+  ("settings", "sentences", "share"),
+  [
+    ({}, [14], 1),  # and [CLS] and [SEP]
+    ({}, [6, 7], 1),  # and [CLS] and two [SEP]
+    ({"pair_objective": "none"}, [6, 8], 1),
+    ({"single_sentence_random_pair": True}, [14], 17 / 32),  # two of 17 do not fit
+  ],
+)
+def test_special_tokens_are_planned_for_as_many_as_there_will_be(settings, sentences, share):
+  examples = MemoryExamples([[[7] * length for length in sentences]] * 16, max_length=32)
+  assert measure_fill(examples, 32, packing=2, **settings) == share
 
 
 def test_an_epoch_holds_every_example_once_whoever_makes_it():
