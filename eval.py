@@ -19,6 +19,7 @@ from albert_jax.errors import InputError
 from albert_jax.interop.start import open_start
 from albert_jax.tasks import complete, make_task
 from albert_jax.training import distributed
+from albert_jax.training.compilation import keep_compiled
 from albert_jax.training.loop import infer
 from albert_jax.training.metrics import summary
 from albert_jax.training.program import Program, make_program
@@ -64,6 +65,7 @@ def _open() -> tuple[Program, Start]:
     if not config.init_from:
       raise InputError("--config.init_from=DIR is missing: which model is to be evaluated?")
     start = complete(config, open_start(config.init_from, _STEP.value))
+  keep_compiled(config.data.cache_dir)
   config.mesh.update(data=-1, fsdp=1, tensor=1)  # whatever devices there are
   return make_program(config, make_task(config)), start
 

@@ -16,6 +16,7 @@ from albert_jax.errors import InputError
 from albert_jax.interop.start import open_start
 from albert_jax.tasks import complete, make_task
 from albert_jax.training import distributed, preemption
+from albert_jax.training.compilation import keep_compiled
 from albert_jax.training.dry_run import dry_run
 from albert_jax.training.identity import check_allowed
 from albert_jax.training.loop import train
@@ -44,6 +45,7 @@ def run(config: ml_collections.ConfigDict) -> None:
   """Does with a config what the flags ask for."""
   start = complete(config, open_start(config.init_from) if config.init_from else None)
   check_allowed(config, _ALLOW.value)
+  keep_compiled(config.data.cache_dir)
   workdir = _WORKDIR.value or f"runs/{config.name}"
   if "://" in workdir:
     raise InputError(f"--workdir={workdir} is no folder: mount the bucket, and give the path of the mount.")

@@ -60,7 +60,7 @@ def pretraining(name: str) -> ml_collections.ConfigDict:
   config.data.max_predictions = 0  # in an example; 0 = mask_rate × max_length
   config.data.max_ngram = 3
   config.data.whole_word = True
-  config.data.packing = 1  # examples in a row at most, N
+  config.data.packing = 8  # examples in a row at most, N
   config.data.single_sentence_random_pair = False  # quirks of the original, see data/batch.py
   config.data.ngrams_straddle_segments = False
   config.data.random_specials = False
@@ -78,6 +78,7 @@ def pretraining(name: str) -> ml_collections.ConfigDict:
   config.model.update(_computation())
 
   config.train = _training(steps=125_000, batch_size=4096)
+  config.train.loss_chunks = 1  # parts that the masked-LM loss is worked through in: less memory, a little more work
   config.optimizer = _optimizer(name="lamb", learning_rate=1.76e-3, warmup_steps=3125)
   config.mesh = dict(data=-1, fsdp=1, tensor=1)  # devices along each axis; -1 = the rest
   config.eval = _evaluation(every=5000, batch_size=256)
@@ -118,6 +119,7 @@ def finetuning(name: str) -> ml_collections.ConfigDict:
   config.model.project_embeddings = False
   config.model.sharing = dict(attn="", ffn="")
   config.model.update(_computation())
+  config.model.layer_loop = "scan"  # compiles faster, and there is a program for each length
 
   config.train = _training(steps=0, batch_size=32)
   config.train.epochs = 3.0  # where steps is 0
@@ -136,7 +138,7 @@ def _computation() -> ml_collections.ConfigDict:
   model = ml_collections.ConfigDict()
   model.dtype = "auto"  # bfloat16 on accelerators, float32 on CPU
   model.remat = "none"  # none, full or dots
-  model.layer_loop = "scan"  # scan or unroll
+  model.layer_loop = "auto"  # auto, scan or unroll
   model.attention = "auto"  # auto, xla, cudnn or splash
   return model
 
@@ -149,6 +151,8 @@ def _training(*, steps: int, batch_size: int) -> ml_collections.ConfigDict:
   train.log_every = 100
   train.timeout = 1800  # seconds without a finished step or evaluation batch that end the process; 0 = never
   train.max_bad_steps = 10  # skipped steps in a row, for a loss or gradient that is not finite, that end the run
+  train.deterministic = False  # GPUs: slower, and repeatable bit by bit, as CPUs and TPUs always are
+  train.compiler_options = ""  # of XLA for the train step, "xla_NAME=VALUE,…"
   train.spike_factor = 0.0  # a loss of more than this times its running mean is skipped, too; 0 = off
   return train
 
@@ -188,7 +192,8 @@ def albert(size: str, arguments: str = "") -> ml_collections.ConfigDict:
   shape = dict(ALBERT[size])
   dropout = shape.pop("dropout_v1")
   config.model.update(shape)
-  config.data.max_predictions = 20  # what the authors used, at length 512 too
+  config.data.max_predictions = 20  # in an example: what the authors used, at length 512 too
+  config.data.packing = 2  # fills rows with articles (docs/results/data.md)
   if arguments.version == 2:
     config.name += "_v2"
     config.train.steps = 10_000_000 if size == "base" else 3_000_000
@@ -210,6 +215,7 @@ def bert(size: str, arguments: str = "") -> ml_collections.ConfigDict:
   config.model.update(BERT[size], activation="gelu")
   config.model.sharing.update(attn="none", ffn="none")
   config.data.update(tokenizer="train:wordpiece:30522", pair_objective="nsp", max_ngram=1, whole_word=False)
+  config.data.packing = 2  # fills rows with articles (docs/results/data.md)
   config.train.batch_size = 256
   config.optimizer.name = "adamw"
   if arguments.phase == 1:
@@ -255,6 +261,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
   config.name += "_test"
   factorised = config.model.embedding != config.model.width
   config.model.update(vocab_size=600, embedding=16 if factorised else 32, width=32, layers=4, heads=2, ffn=64)
+  config.model.layer_loop = "scan"  # compiles faster
   kind = "wordpiece" if "wordpiece" in config.data.tokenizer else "sentencepiece"
   config.data.update(source="pydoc:optax", tokenizer=f"train:{kind}:600", max_length=64, max_predictions=10)
   config.data.valid_fraction = 0.1

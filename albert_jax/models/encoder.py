@@ -11,6 +11,7 @@ from flax import nnx
 from albert_jax.models import sharing
 from albert_jax.models.attention import attend
 from albert_jax.models.layers import Attend, Attention, Embeddings, FeedForward
+from albert_jax.models.placement import current
 from albert_jax.models.sizes import EncoderConfig
 
 # The parts of a layer in the order in which it applies them.
@@ -91,11 +92,12 @@ class Encoder(nnx.Module):
         x_BTD = nnx.merge(definitions[part], weights)(x_BTD, attend_rows, part_rng)
       return x_BTD, None
 
+    # A loop saves what the backward pass needs by copying it, which costs CPUs a tenth of a step; a TPU's compiler does
+    # better, and takes long over many layers.
+    is_unrolled = {"auto": current().platform != "tpu"}.get(self.config.layer_loop, self.config.layer_loop == "unroll")
     if self.config.remat != "none":
-      layer = jax.checkpoint(
-        layer, policy=_REMAT_POLICIES[self.config.remat], prevent_cse=self.config.layer_loop == "unroll"
-      )
-    unroll = self.config.layers if self.config.layer_loop == "unroll" else 1
+      layer = jax.checkpoint(layer, policy=_REMAT_POLICIES[self.config.remat], prevent_cse=is_unrolled)
+    unroll = self.config.layers if is_unrolled else 1
     return jax.lax.scan(layer, x_BTD, (per_layer, rngs_L), length=self.config.layers, unroll=unroll)[0]
 
 

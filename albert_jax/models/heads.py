@@ -70,11 +70,17 @@ class PretrainingModel(nnx.Module):
       mlm_logits_BMV and pair_logits_BNC (C = 2; None without a pair objective), float32.
     """
     x_BTD = encode(self.encoder, batch, rng)
-    mlm_logits_BMV = self.mlm(gather(x_BTD, batch["mlm_positions"]), self.encoder.embeddings.word[...])
-    if self.pair is None:
-      return mlm_logits_BMV, None
-    pooled_BND = self.pooler(gather(x_BTD, batch["cls_positions"]))
-    return mlm_logits_BMV, constrain(self.pair(pooled_BND), "BNC").astype(jnp.float32)
+    mlm_logits_BMV = self.mlm_logits(gather(x_BTD, batch["mlm_positions"]))
+    return mlm_logits_BMV, None if self.pair is None else self.pair_logits(x_BTD, batch["cls_positions"])
+
+  def mlm_logits(self, x_BMD: jax.Array) -> jax.Array:
+    """logits_BMV for the encoder's output at masked positions, float32."""
+    return self.mlm(x_BMD, self.encoder.embeddings.word[...])
+
+  def pair_logits(self, x_BTD: jax.Array, cls_positions_BN: jax.Array) -> jax.Array:
+    """logits_BNC, C = 2, for the encoder's output, float32."""
+    pooled_BND = self.pooler(gather(x_BTD, cls_positions_BN))
+    return constrain(self.pair(pooled_BND), "BNC").astype(jnp.float32)
 
 
 class ClassificationModel(nnx.Module):

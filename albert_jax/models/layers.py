@@ -30,7 +30,11 @@ def activation(name: str, x: jax.Array) -> jax.Array:
   """Applies "gelu" (erf form), "gelu_tanh" or "relu"."""
   if name == "relu":
     return jax.nn.relu(x)
-  return jax.nn.gelu(x, approximate=name == "gelu_tanh")
+  if name == "gelu_tanh":
+    return jax.nn.gelu(x, approximate=True)
+  # In float32, since 1 + erf cancels; erfc, which does not, takes an exponential more.
+  full = x.astype(jnp.float32)
+  return (0.5 * full * (1 + jax.lax.erf(full * math.sqrt(0.5)))).astype(x.dtype)
 
 
 def table(rngs: nnx.Rngs, *shape: int) -> nnx.Param:

@@ -9,7 +9,7 @@ from albert_jax.models import sharing
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 REMAT = ("none", "full", "dots")
-LAYER_LOOPS = ("scan", "unroll")
+LAYER_LOOPS = ("auto", "scan", "unroll")
 ATTENTION = ("auto", "xla", "cudnn", "splash")
 
 
@@ -36,7 +36,7 @@ class EncoderConfig:
     dtype: of the computation; parameters are float32.
     remat: what the backward pass computes again: "none", "full" (each layer from its input), "dots" (all but matrix
       products).
-    layer_loop: "scan" (one compiled layer) or "unroll" (L copies of it).
+    layer_loop: "scan" (one compiled layer), "unroll" (L copies of it) or "auto": scan on TPUs, unroll elsewhere.
     attention: the implementation, see `attention`; "auto" chooses.
   """
 

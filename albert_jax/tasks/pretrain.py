@@ -1,5 +1,6 @@
 """Pretraining: masked language modelling with sentence-order or next-sentence prediction, or alone."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -15,9 +16,10 @@ from albert_jax.data.pipeline import ROWS_ALGORITHM, PretrainingRows
 from albert_jax.data.prepare import prepare_from_config
 from albert_jax.errors import InputError
 from albert_jax.models.flops import flops_per_token
-from albert_jax.models.heads import PretrainingModel
+from albert_jax.models.heads import PretrainingModel, encode, gather
 from albert_jax.models.sizes import EncoderConfig
 from albert_jax.tasks.settings import encoder_config
+from albert_jax.tasks.terms import cross_entropy, fill
 from albert_jax.training.task import Batch, Outputs, TaskData, Terms
 
 
@@ -30,22 +32,35 @@ class PretrainTask:
     losses: the terms whose means add up to the loss.
   """
 
-  def __init__(self, encoder: EncoderConfig, batch: BatchSettings, data: ml_collections.ConfigDict, seed: int):
+  def __init__(
+    self,
+    encoder: EncoderConfig,
+    batch: BatchSettings,
+    data: ml_collections.ConfigDict,
+    *,
+    seed: int,
+    loss_chunks: int = 1,
+  ):
     if batch.max_length > encoder.positions:
       raise InputError(
         f"data.max_length {batch.max_length} is more than model.positions {encoder.positions}: raise the latter."
       )
     self.encoder, self.batch = encoder, batch
-    self._data, self._seed = data, seed
+    if not 1 <= loss_chunks <= batch.row_predictions:
+      raise InputError(
+        f"train.loss_chunks must be between 1 and the {batch.row_predictions} predictions of a row, got {loss_chunks}."
+      )
+    self._data, self._seed, self._loss_chunks = data, seed, loss_chunks
     self._pair = batch.pair_objective != "none"
     self.losses = ("mlm_loss", "pair_loss") if self._pair else ("mlm_loss",)
     self._definition = nnx.split(nnx.eval_shape(lambda: self._make_model(jax.random.key(0))))[0]
 
   @classmethod
   def from_config(cls, config: ml_collections.ConfigDict) -> "PretrainTask":
-    """Reads `config.model`, `config.data` and `config.seed`."""
+    """Reads `config.model`, `config.data`, `config.seed` and `config.train.loss_chunks`."""
     batch = make_settings(BatchSettings, config.data, seed=config.seed)
-    return cls(encoder_config(config.model), batch, config.data, config.seed)
+    chunks = config.train.get("loss_chunks", 1)
+    return cls(encoder_config(config.model), batch, config.data, seed=config.seed, loss_chunks=chunks)
 
   @classmethod
   def complete(cls, config: ml_collections.ConfigDict) -> None:
@@ -60,17 +75,30 @@ class PretrainTask:
 
     A batch with a field `unigram_nll` [B, M] adds the loss of the unigram baseline on the same predictions.
     """
-    mlm_logits_BMV, pair_logits_BNC = nnx.merge(self._definition, params)(batch, rng)
-    terms = {
-      "fill": (jnp.sum(batch["examples"] > 0, dtype=jnp.float32), jnp.float32(batch["examples"].size)),
-      **_classification("mlm", mlm_logits_BMV, batch["mlm_labels"], batch["mlm_weights"]),
-    }
+    model = nnx.merge(self._definition, params)
+    x_BTD = encode(model.encoder, batch, rng)
+    terms = fill(batch) | self._mlm_terms(model, x_BTD, batch)
     if self._pair:
-      terms |= _classification("pair", pair_logits_BNC, batch["pair_labels"], batch["pair_weights"])
+      pair_logits_BNC = model.pair_logits(x_BTD, batch["cls_positions"])
+      terms |= cross_entropy(pair_logits_BNC, batch["pair_labels"], batch["pair_weights"], prefix="pair_")
     if "unigram_nll" in batch:
       weights_BM = batch["mlm_weights"]
       terms["unigram_loss"] = (jnp.sum(batch["unigram_nll"] * weights_BM), jnp.sum(weights_BM))
     return terms, {}
+
+  def _mlm_terms(self, model: PretrainingModel, x_BTD: jax.Array, batch: Batch) -> Terms:
+    """Of the masked tokens; the logits, [B, M, V], are made one chunk of M at a time, and again for the gradient."""
+
+    def terms(x_BMD: jax.Array, labels_BM: jax.Array, weights_BM: jax.Array) -> Terms:
+      return cross_entropy(model.mlm_logits(x_BMD), labels_BM, weights_BM, prefix="mlm_")
+
+    arrays = gather(x_BTD, batch["mlm_positions"]), batch["mlm_labels"], batch["mlm_weights"]
+    if self._loss_chunks == 1:
+      return terms(*arrays)
+    chunks = jax.tree.map(functools.partial(_split, count=self._loss_chunks), arrays)
+    terms = jax.checkpoint(terms)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(terms, *(chunk[0] for chunk in chunks)))
+    return jax.lax.scan(lambda sums, chunk: (jax.tree.map(jnp.add, sums, terms(*chunk)), None), zeros, chunks)[0]
 
   def loss_weights(self, batch: Batch) -> dict[str, jax.Array]:
     """Number of masked predictions and of labelled pairs."""
@@ -138,13 +166,10 @@ class WithUnigram:
     return {**batch, "unigram_nll": self._nll_V[batch["mlm_labels"]]}
 
 
-def _classification(name: str, logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Terms:
-  """Cross-entropy and accuracy of float32 logits [..., C] as (sum, weight) pairs."""
-  picked = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
-  losses = jax.nn.logsumexp(logits, axis=-1) - picked
-  correct = jnp.argmax(logits, axis=-1) == labels
-  total = jnp.sum(weights)
-  return {
-    f"{name}_loss": (jnp.sum(losses * weights), total),
-    f"{name}_accuracy": (jnp.sum(correct * weights), total),
-  }
+def _split(x_BM: jax.Array, count: int) -> jax.Array:
+  """[B, M, ...] → [count, B, ⌈M/count⌉, ...], filled up with zeros."""
+  size = -(-x_BM.shape[1] // count)
+  padding = [(0, 0)] * x_BM.ndim
+  padding[1] = (0, size * count - x_BM.shape[1])
+  filled = jnp.pad(x_BM, padding)
+  return jnp.moveaxis(filled.reshape(len(filled), count, size, *x_BM.shape[2:]), 1, 0)

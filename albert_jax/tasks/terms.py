@@ -11,13 +11,42 @@ def fill(batch: Batch) -> Terms:
   return {"fill": (jnp.sum(batch["examples"] > 0, dtype=jnp.float32), jnp.float32(batch["examples"].size))}
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array) -> Terms:
-  """`loss` and `accuracy` of float32 logits [..., C] for labels [...]."""
-  picked = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
-  losses = jax.nn.logsumexp(logits, axis=-1) - picked
-  correct = jnp.argmax(logits, axis=-1) == labels
+def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array, prefix: str = "") -> Terms:
+  """`loss` and `accuracy` of float32 logits [..., C] for labels [...]; their names begin with the prefix."""
+  losses, largest = _negative_log_likelihood(logits, labels)
+  # The loss needs the largest logit, too; an argmax would be one more pass over all of them, and on CPUs a slow one.
+  correct = _pick(logits, labels) >= largest
   total = jnp.sum(weights)
-  return {"loss": (jnp.sum(losses * weights), total), "accuracy": (jnp.sum(correct * weights), total)}
+  terms = {"loss": (jnp.sum(losses * weights), total), "accuracy": (jnp.sum(correct * weights), total)}
+  return {prefix + name: pair for name, pair in terms.items()}
+
+
+@jax.custom_vjp
+def _negative_log_likelihood(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """The loss of each row of logits [..., C], and its largest logit, which is no function to be differentiated.
+
+  The gradient is written out, softmax minus one at the label: that of picking the label's logit would be a scatter.
+  """
+  return _forward(logits, labels)[0]
+
+
+def _forward(logits, labels):
+  largest = jnp.max(logits, axis=-1)
+  log_normaliser = jnp.log(jnp.sum(jnp.exp(logits - largest[..., None]), axis=-1)) + largest
+  return (log_normaliser - _pick(logits, labels), largest), (logits, labels, log_normaliser)
+
+
+def _backward(residuals, gradients):
+  logits, labels, log_normaliser = residuals
+  is_label = jax.lax.broadcasted_iota(labels.dtype, logits.shape, logits.ndim - 1) == labels[..., None]
+  return (jnp.exp(logits - log_normaliser[..., None]) - is_label) * gradients[0][..., None], None
+
+
+_negative_log_likelihood.defvjp(_forward, _backward)
+
+
+def _pick(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  return jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
 
 
 def squared_error(predictions: jax.Array, labels: jax.Array, weights: jax.Array) -> Terms:

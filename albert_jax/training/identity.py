@@ -20,6 +20,7 @@ FILE = "fingerprints.json"
 # own dropout masks. Nor is `train.steps`: the learning rate decays over them.
 FREE = (
   *("name", "mesh", "checkpoint", "model.remat", "model.layer_loop", "model.attention", "eval.batch_size"),
+  *("train.loss_chunks", "train.deterministic", "train.compiler_options"),
   *("train.log_every", "train.timeout", "train.max_bad_steps"),
   *("data.source", "data.dir", "data.tokenizer", "data.cache_dir", "data.workers", "data.prefetch"),
 )

@@ -14,6 +14,7 @@ from albert_jax.config import make_settings
 from albert_jax.errors import InputError
 from albert_jax.models.placement import placed_by
 from albert_jax.training import sharding, step
+from albert_jax.training.compilation import compiler_options
 from albert_jax.training.guard import GuardSettings
 from albert_jax.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
 from albert_jax.training.task import Task
@@ -32,6 +33,7 @@ class Program:
     guard: which steps are skipped.
     steps: the length of the training.
     eval_every: steps between two evaluations; 0 = only at the end.
+    compiler_options: of the train step.
     state: the train state's shapes, dtypes and shardings.
     batch_sharding: of every field of a batch.
   """
@@ -44,6 +46,7 @@ class Program:
   guard: GuardSettings
   steps: int
   eval_every: int
+  compiler_options: dict[str, str]
   state: step.TrainState
   batch_sharding: NamedSharding
 
@@ -70,6 +73,7 @@ class Program:
       in_shardings=(self._shardings, self.batch_sharding),
       out_shardings=(self._shardings, sharding.replicated(self.mesh)),
       donate_argnums=0,
+      compiler_options=self.compiler_options,
     )
 
   @functools.cached_property
@@ -145,7 +149,10 @@ def make_program(config: ml_collections.ConfigDict, task: Task, devices=None) ->
     sharding.state_shardings(state, mesh),
   )
   rows = sharding.batch_sharding(mesh)
-  return Program(config, task, mesh, optimizer, schedule, guard, steps, eval_every, state, rows)
+  train, platform = config.train, mesh.devices.flat[0].platform
+  deterministic, more = train.get("deterministic", False), train.get("compiler_options", "")
+  options = compiler_options(platform, deterministic=deterministic, more=more)
+  return Program(config, task, mesh, optimizer, schedule, guard, steps, eval_every, options, state, rows)
 
 
 def _durations(config: ml_collections.ConfigDict, task: Task) -> tuple[int, int]:

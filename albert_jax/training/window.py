@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import jax
 
 from albert_jax.training import distributed, watchdog
+from albert_jax.training.compilation import compile_program
 from albert_jax.training.metrics import Meter, Progress, Writer, peak_flops
 from albert_jax.training.program import Program
 from albert_jax.training.skips import Skips
@@ -84,7 +85,7 @@ class CompiledSteps:
     if shapes not in self._compiled:
       with window.paused(), watchdog.slow():
         start = time.perf_counter()
-        self._compiled[shapes] = self._train_step.lower(self._program.state, batch).compile()
+        self._compiled[shapes] = compile_program(self._train_step.lower(self._program.state, batch))
         distributed.meet()
         length = batch["tokens"].shape[-1]
         progress.say(f"compiled the train step for length {length} in {time.perf_counter() - start:.1f} s")
