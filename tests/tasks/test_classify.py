@@ -94,7 +94,7 @@ def test_scores_of_classes_and_numbers(make_config):
     ("glue", "rte", "test", "RTE.tsv", ["entailment", "not_entailment", "not_entailment"]),
     ("glue", "mnli", "test_mismatched", "MNLI-mm.tsv", ["entailment", "neutral", "neutral"]),
     ("glue", "stsb", "test", "STS-B.tsv", ["2.000", "0.000", "5.000"]),
-    ("glue", "sst2", "valid", "valid.tsv", ["0", "1", "1"]),
+    ("glue", "sst2", "valid", "SST-2-valid.tsv", ["0", "1", "1"]),
     ("text_classification", "", "test", "test.tsv", ["bad", "good", "good"]),
     ("text_classification", "regression", "test", "test.tsv", ["2.000", "-0.125", "5.250"]),
   ],

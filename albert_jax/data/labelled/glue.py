@@ -116,10 +116,10 @@ class GlueFiles(Reader):
     return _read_folder(task, _find_folder(task, Path(self.dir))) if self.dir else _read_tfds(self.name, task)
 
   def file_name(self, split: str) -> str:
-    """The name that GLUE's site asks for, of test splits."""
+    """The name that GLUE's site asks for, of test splits; no two tasks share one, so that one folder holds all."""
     task = glue_task(self.name)
     if split not in dict(task.test):
-      return super().file_name(split)
+      return f"{task.folder}-{split}.tsv"
     if len(task.test) == 1:
       return f"{task.folder}.tsv"
     return f"{task.folder}-{'mm' if 'mismatched' in split else 'm'}.tsv"

@@ -63,6 +63,8 @@ def read_table(
   missing = [column for column in columns if column not in header]
   if missing:
     raise InputError(f"{path} has no column {', '.join(map(repr, missing))}; its columns are {', '.join(header)}.")
+  if twice := [column for column in columns if header.count(column) > 1]:
+    raise InputError(f"{path} has two columns {twice[0]!r}: give one of them another name.")
   width = len(header)
   kept, short = [], 0
   for line, values in rows:

@@ -44,11 +44,15 @@ class TextFiles(Reader):
     """The names of the classes; none in a regression.
 
     Raises:
-      InputError: there are fewer than two.
+      InputError: there are fewer than two, or a row has none.
     """
     if self.regression or self.labels:
       return tuple(self.labels)
-    found = tuple(sorted(set(self._table(self.train).columns[self.label])))
+    table = self._table(self.train)
+    found = tuple(sorted(set(table.columns[self.label])))
+    if "" in found:
+      line = table.lines[table.columns[self.label].index("")]
+      raise InputError(f"{table.path}:{line}: no label in column {self.label!r}; fill it in, or leave the row out.")
     if len(found) < 2:
       raise InputError(
         f"{self.train}: every label in column {self.label!r} is {found[0]!r}; a classifier needs two labels or more."

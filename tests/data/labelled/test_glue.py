@@ -79,7 +79,7 @@ def test_mrpc_as_it_is_downloaded(tmp_path):
 
 def test_names_of_files_to_submit():
   assert GlueFiles("sst2").file_name("test") == "SST-2.tsv"
-  assert GlueFiles("sst2").file_name("valid") == "valid.tsv"
+  assert GlueFiles("sst2").file_name("valid") == "SST-2-valid.tsv"
   assert GlueFiles("mnli").file_name("test_matched") == "MNLI-m.tsv"
   assert GlueFiles("mnli").file_name("test_mismatched") == "MNLI-mm.tsv"
 

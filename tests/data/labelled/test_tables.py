@@ -53,6 +53,7 @@ def test_short_rows_are_skipped_only_on_request_and_told(tmp_path, capsys):
     ("a.tsv", "text\tlabel\n", r"a\.tsv has no rows"),
     ("a.tsv", "txet\tlabel\nx\t1\n", r"no column 'text'; its columns are txet, label"),
     ("a.tsv", "text\tlabel\nx\t1\t2\n", r"a\.tsv:2: 3 values"),
+    ("a.csv", "text,label,text\na,1,b\n", r"a\.csv has two columns 'text'"),
     ("a.tsv", b"text\tlabel\nx\xff\t1\n", r"a\.tsv is not UTF-8 at byte 12"),
     ("a.csv", 'text,label\na,1\n"b,1\n', r"a\.csv:3: unexpected end of data"),
     ("a.csv", "text,label\na\n", r"a\.csv:2: 1 values"),

@@ -65,9 +65,11 @@ def test_both_sides_need_rows(fraction):
     ({"train": "train.csv", "regression": True}, r"train\.csv:2: 'up' in column 'label' is not a number"),
     ({"train": "train.csv", "labels": ("up",)}, r"train\.csv:3: unknown label 'down'"),
     ({"train": "one.tsv"}, r"one\.tsv: every label in column 'label' is 'x'"),
+    ({"train": "gap.tsv"}, r"gap\.tsv:3: no label in column 'label'"),
   ],
 )
 def test_mistakes_are_named(folder, settings, message):
   (folder / "one.tsv").write_text("text\tlabel\na\tx\nb\tx\n")
+  (folder / "gap.tsv").write_text("text\tlabel\na\tx\nb\t\nc\ty\n")
   with pytest.raises(InputError, match=message):
     TextFiles(dir=str(folder), **settings).read()
