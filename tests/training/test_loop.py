@@ -48,7 +48,7 @@ def test_two_steps_and_two_more_equal_four_bit_for_bit(config, tmp_path, monkeyp
 
   def recorded(program, rows, start, stop, *, size):
     for step, batch in enumerate(original(program, rows, start, stop, size=size), start):
-      if stop == 4:
+      if "unigram_nll" not in batch:  # which only evaluation has
         batches.setdefault(step, []).append(jax.tree.map(np.asarray, batch))
       yield batch
 
@@ -121,7 +121,7 @@ def test_the_unigram_baseline_is_that_of_the_training_text(config):
 
 
 def test_training_beats_the_unigram_baseline(tiny_config, tmp_path):
-  values = {"train.steps": 150, "train.log_every": 50, "eval.every": 0, "checkpoint.every": 150}
+  values = {"train.steps": 200, "train.log_every": 50, "eval.every": 0, "checkpoint.every": 200}
   optimizer = {"optimizer.learning_rate": 4e-3, "optimizer.warmup_steps": 20, "optimizer.beta2": 0.98}
   results, _ = run(tiny_config, tmp_path, **values, **optimizer)
   assert results["valid"]["mlm_loss"] < results["valid"]["unigram_loss"] - 0.3
