@@ -9,7 +9,7 @@ from configs import common
 def get_config(arguments: str = ""):
   arguments = common.parse_arguments(arguments)
   config = common.pretraining("albert_mini")
-  config.data.update(max_length=64, packing=3)
+  config.data.update(max_length=64, packing=2)
   config.model.update(vocab_size=30_000, embedding=128, width=256, layers=4, heads=4, ffn=1024)
   config.model.update(dropout=0.0, attention_dropout=0.0, layer_loop="unroll")
   config.train.update(steps=4500, batch_size=16)
