@@ -91,7 +91,7 @@ class FilesSource(Source):
     try:
       for number, text in read_format[form](path):
         yield f"{shard}#{number}", text
-    except (OSError, EOFError, lzma.LZMAError, zlib.error, pyarrow.ArrowException) as e:
+    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError, zlib.error, pyarrow.ArrowException) as e:
       raise InputError(
         f"{path}: cannot be read ({e}). Is it truncated or damaged? Compare its size and checksum with the original's."
       ) from e
@@ -106,7 +106,7 @@ class FilesSource(Source):
       where = f"{path}:{number + 1}"
       try:
         row = json.loads(line)
-      except json.JSONDecodeError as e:
+      except (ValueError, RecursionError) as e:  # also a number of thousands of digits, and thousands of brackets
         raise InputError(f"{where}: not JSON ({e}). A .jsonl file holds one JSON object a line.") from e
       if not isinstance(row, dict):
         raise InputError(f"{where}: a {type(row).__name__}, not a JSON object such as {{{self.text_key!r}: ...}}.")
@@ -150,6 +150,13 @@ def _document(number: int, value: object, where: str) -> Iterator[tuple[int, str
     raise InputError(
       f"{where}: the text is a {type(value).__name__}, not a string. Name another field as the text's key."
     )
+  try:
+    value.encode()
+  except UnicodeEncodeError as e:  # JSON can write half of a pair that stands for one character
+    raise InputError(
+      f"{where}: the text has a lone surrogate at character {e.start}, which is no character. Cut it out, or mend what "
+      "wrote the file."
+    ) from e
   if value.strip():
     yield number, value.replace("\r\n", "\n").strip()
 

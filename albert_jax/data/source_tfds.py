@@ -49,13 +49,21 @@ class TfdsSource(Source):
   def read(self, shard: str) -> Iterator[tuple[str, str]]:
     """Yields (row number, text)."""
     start, stop = map(int, shard.split("-"))
-    source = self._builder.as_data_source(split="train")
-    for first in range(start, stop, ROWS_PER_READ):
-      numbers = range(first, min(first + ROWS_PER_READ, stop))
-      for number, row in zip(numbers, source.__getitems__(numbers)):
-        text = row[self.text_key].decode("utf-8").replace("\r\n", "\n").strip()
-        if text:
-          yield str(number), text
+    first = start
+    try:
+      source = self._builder.as_data_source(split="train")
+      for first in range(start, stop, ROWS_PER_READ):
+        numbers = range(first, min(first + ROWS_PER_READ, stop))
+        for number, row in zip(numbers, source.__getitems__(numbers)):
+          if row[self.text_key] is None:  # what ArrayRecord makes of a truncated file
+            raise ValueError(f"row {number} is empty")
+          if text := row[self.text_key].decode("utf-8").replace("\r\n", "\n").strip():
+            yield str(number), text
+    except (OSError, RuntimeError, ValueError, IndexError) as e:
+      raise InputError(
+        f"tfds:{self.name}: the rows from {first} on cannot be read ({_first_line(e)}). Is a file of "
+        f"{self._builder.data_path} truncated or damaged? Prepare the dataset anew."
+      ) from e
 
   @functools.cached_property
   def _builder(self):

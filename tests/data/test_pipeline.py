@@ -1,8 +1,12 @@
+import collections
 import hashlib
 import itertools
 import multiprocessing
+import os
 import pickle
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -304,3 +308,17 @@ def test_closing_leaves_nothing_behind(workers):
 
 def test_prefetch_of_nothing():
   assert list(prefetch(fail_at_seven, 5, 5, workers=0, buffer=2)) == []
+
+
+def slow_step(step):
+  time.sleep(0.01)
+  return {"step": np.array([step])}
+
+
+def test_a_killed_worker_ends_the_batches():
+  batches = prefetch(slow_step, 0, 10**9, workers=2, buffer=2)
+  next(batches)
+  os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+  with pytest.raises(RuntimeError, match="Worker process was terminated unexpectedly with exit code -9"):
+    collections.deque(batches, maxlen=0)
+  assert_idle()

@@ -117,3 +117,18 @@ def test_datasets_that_tfds_imports_late_are_known(tmp_path, monkeypatch):
 def test_folder_without_a_dataset(tmp_path):
   with pytest.raises(InputError, match="is no prepared TFDS dataset"):
     open_source(f"tfds:{tmp_path}")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "missing"])
+def test_damaged_files_are_named(data_dir, tmp_path, damage):
+  spec = copy_with(data_dir, tmp_path)
+  (path,) = tmp_path.glob("*array_record*")
+  data = path.read_bytes()
+  if damage == "missing":
+    path.unlink()
+  else:
+    middle = len(data) // 2
+    flipped = data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :]
+    path.write_bytes({"truncated": data[:middle], "empty": b"", "flipped": flipped}[damage])
+  with pytest.raises(InputError, match=f"rows from 0 on cannot be read .*{tmp_path}"):
+    list(open_source(spec).documents())

@@ -131,6 +131,9 @@ def test_long_text_is_read_in_bounded_pieces(tmp_path, monkeypatch):
   ("line", "message"),
   [
     ("{'text': 1}", r"a\.jsonl:2: not JSON"),
+    ('{"text": ' + "[" * 100_000, r"a\.jsonl:2: not JSON"),
+    ('{"text": "a", "number": ' + "9" * 5000 + "}", r"a\.jsonl:2: not JSON"),
+    ('{"text": "a\\ud800b"}', r"a\.jsonl:2: the text has a lone surrogate at character 1"),
     ('["text"]', r"a\.jsonl:2: a list, not a JSON object"),
     ('{"title": "", "body": ""}', r"a\.jsonl:2: no field 'text'; there are 'title', 'body'"),
     ('{"text": ["a"]}', r"a\.jsonl:2: the text is a list, not a string"),
@@ -145,6 +148,14 @@ def test_bad_jsonl_line(tmp_path, line, message):
 def test_parquet_without_the_column(tmp_path):
   with pytest.raises(InputError, match=r"a\.parquet: no field 'text'; there are 'body', 'title'"):
     open_source(f"files:{write(tmp_path, 'a.parquet', parquet([{'body': 'a', 'title': 'b'}]))}")
+
+
+def test_parquet_that_is_not_utf8(tmp_path):
+  buffers = [None, pyarrow.py_buffer(b"\0\0\0\0\2\0\0\0"), pyarrow.py_buffer(b"\xff\xfe")]
+  path = tmp_path / "a.parquet"
+  pyarrow.parquet.write_table(pyarrow.table({"text": pyarrow.Array.from_buffers(pyarrow.string(), 1, buffers)}), path)
+  with pytest.raises(InputError, match=r"a\.parquet: cannot be read \('utf-8' codec"):
+    texts(open_source(f"files:{path}"))
 
 
 @pytest.mark.parametrize(
