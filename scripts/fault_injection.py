@@ -5,6 +5,8 @@
 Every run must end with the parameters and the optimizer's state of the unbroken run, bit for bit, having made the same
 rows at the same steps. `--processes=2` does it to jobs of two processes; `--moves` stops runs, and goes on with another
 mesh and another number of processes. The moments are drawn uniformly over the time that the unbroken run takes.
+`--stops=N` freezes processes of a job (SIGSTOP), as when a machine hangs. `--damage` damages each file of a checkpoint
+in turn, `--full_disk` lets runs fill a small tmpfs (root only); both are in `disk_faults.py`.
 Works on a CPU; each start is a fork of this program, which has imported everything and started nothing.
 """
 
@@ -20,6 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import disk_faults
 from absl import flags
 from observed_run import LOG, PHASE, ROWS, STATES, Job, start
 
@@ -27,10 +30,14 @@ from albert_jax import cli
 
 _KILLS = flags.DEFINE_integer("kills", 50, "SIGKILLs.")
 _TERMS = flags.DEFINE_integer("terms", 10, "SIGTERMs.")
+_STOPS = flags.DEFINE_integer("stops", 0, "SIGSTOPs; only where there are several processes to notice them.")
+_DEVICES = flags.DEFINE_integer("devices", 1, "Fake devices of a process.")
 _PROCESSES = flags.DEFINE_integer("processes", 1, "Processes of a job; a random one of them gets the signal.")
 _PER_RUN = flags.DEFINE_integer("per_run", 5, "Signals to a run before it may end.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 24, "Steps of a run; each is saved, every eighth is evaluated.")
 _MOVES = flags.DEFINE_bool("moves", False, "Also resume on other meshes and with other numbers of processes.")
+_DAMAGE = flags.DEFINE_bool("damage", False, "Also damage each file of a checkpoint.")
+_FULL_DISK = flags.DEFINE_bool("full_disk", False, "Also fill a small tmpfs, which only root may mount.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the moments.")
 _SOURCE = flags.DEFINE_string("source", "pydoc:optax", "Text to train on.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the figures.")
@@ -55,33 +62,36 @@ def main(_: list[str]) -> None:
   try:
     bench = Bench(Path(folder))
     report = {"reference_seconds": bench.seconds, "steps": _STEPS.value, "processes": _PROCESSES.value}
-    for name, count in (("SIGKILL", _KILLS.value), ("SIGTERM", _TERMS.value)):
+    for name, count in (("SIGKILL", _KILLS.value), ("SIGTERM", _TERMS.value), ("SIGSTOP", _STOPS.value)):
       if count:
         report[name] = bench.strike_runs(name, count)
     if _MOVES.value:
-      report["moves"] = [bench.move(*plan) for plan in PLANS]
+      report |= {name: bench.move(name, parts) for name, parts in PLANS.items()}
+    if _DAMAGE.value:
+      report["damage"] = disk_faults.damage_files(bench)
+    if _FULL_DISK.value:
+      report["full disk"] = disk_faults.fill_disks(bench)
   finally:
     shutil.rmtree(folder)
   if _OUTPUT.value:
     Path(_OUTPUT.value).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-  results = [report[name] for name in ("SIGKILL", "SIGTERM") if name in report] + report.get("moves", [])
-  equal = all(result["equal"] for result in results)
+  equal = all(part["equal"] for part in report.values() if isinstance(part, dict))
   print("all equal" if equal else "NOT EQUAL")
   sys.exit(not equal)
 
 
 # (data, fsdp) and processes of each part of a run.
-PLANS = (
-  ("meshes", [((8, 1), 1), ((4, 2), 1), ((2, 4), 1), ((1, 1), 1)]),
-  ("processes", [((1, 1), 1), ((2, 1), 2), ((1, 1), 1)]),
-)
+PLANS = {
+  "meshes": [((8, 1), 1), ((4, 2), 1), ((2, 4), 1), ((1, 1), 1)],
+  "processes": [((1, 1), 1), ((2, 1), 2), ((4, 1), 4), ((1, 1), 1)],
+}
 
 
 class Bench:
   """A folder of runs, and the unbroken one that they must equal."""
 
   def __init__(self, folder: Path):
-    self._folder, self._count = folder, 0
+    self.folder, self._count = folder, 0
     self._options = [
       f"--config.data.source={_SOURCE.value}",
       f"--config.data.cache_dir={folder / 'cache'}",
@@ -90,29 +100,29 @@ class Bench:
       *("--config.checkpoint.every=1", "--config.checkpoint.keep=3", "--config.eval.every=8"),
     ]
     for _ in range(2):  # the first also prepares the text and fills the cache of compiled programs
-      began, self._reference = time.monotonic(), self._new_run()
-      if any(self._start(self._reference, _PROCESSES.value).wait(_LIMIT)):
-        raise RuntimeError(f"the unbroken run failed: {(self._reference / LOG).read_text()[-3000:]}")
+      began, self.reference = time.monotonic(), self.new_run()
+      if any(self.finish(self.reference)):
+        raise RuntimeError(f"the unbroken run failed: {(self.reference / LOG).read_text()[-3000:]}")
       self.seconds = time.monotonic() - began
 
   def strike_runs(self, name: str, count: int) -> dict:
     """Sends `count` signals to as many runs as that takes; each run then finishes, and is compared."""
     faults, problems, runs = [], [], 0
     while len(faults) < count:
-      run, runs = self._new_run(), runs + 1
+      run, runs = self.new_run(), runs + 1
       for _ in range(min(_PER_RUN.value, count - len(faults))):
         fault = self._strike(run, name)
         if fault is None:  # the run was over first
           break
         faults.append(fault)
         print(f"{len(faults):>4} {fault}", flush=True)
-      statuses = self._start(run, _PROCESSES.value).wait(_LIMIT)
-      problems += [f"{run.name} ended with {statuses}"] * any(statuses) + self._differences(run)
+      statuses = self.finish(run)
+      problems += [f"{run.name} ended with {statuses}"] * any(statuses) + self.differences(run)
     return summarise(faults, runs, problems)
 
   def move(self, name: str, parts: list) -> dict:
     """Stops a run every few steps and goes on elsewhere: the state must arrive as it left."""
-    run, last, problems = self._new_run(), None, []
+    run, last, problems = self.new_run(), None, []
     for number, ((data, fsdp), processes) in enumerate(parts, 1):
       stop = _STEPS.value * number // len(parts) if number < len(parts) else 0
       (run / STATES).unlink(missing_ok=True)
@@ -125,37 +135,43 @@ class Bench:
       problems += [f"{data}x{fsdp}: {first} is not {last}"] * (last not in (None, first))
       last = end
     problems += self._row_differences(run)
-    losses = [_losses(folder) for folder in (self._reference, run)]
+    losses = [_losses(folder) for folder in (self.reference, run)]
     worst = max(abs(losses[1][step] / loss - 1) for step, loss in losses[0].items())
-    return {"name": name, "parts": parts, "loss_difference": worst, "equal": not problems, "problems": problems}
+    return {"parts": parts, "loss_difference": worst, "equal": not problems, "problems": problems}
 
-  def _new_run(self) -> Path:
+  def new_run(self) -> Path:
+    """An empty folder for a run."""
     self._count += 1
-    run = self._folder / f"run{self._count}"
+    run = self.folder / f"run{self._count}"
     run.mkdir()
     return run
 
+  def finish(self, run: Path, options=(), **more) -> list[int]:
+    """Starts a run, or goes on with it, and waits for its end; the statuses of its processes."""
+    return self._start(run, _PROCESSES.value, options, devices=_DEVICES.value, **more).wait(_LIMIT)
+
+  def differences(self, run: Path) -> list[str]:
+    """In what a run's end and rows are not those of the unbroken run."""
+    ends = [(folder / STATES).read_text().splitlines()[-1] for folder in (run, self.reference)]
+    return [f"{run.name}: {ends[0]} is not {ends[1]}"] * (ends[0] != ends[1]) + self._row_differences(run)
+
   def _start(self, run: Path, processes: int, options=(), **more) -> Job:
-    return start(run, processes, [*self._options, *options], self._folder / "compiled", **more)
+    return start(run, processes, [*self._options, *options], self.folder / "compiled", **more)
 
   def _strike(self, run: Path, name: str) -> Fault | None:
-    job = self._start(run, _PROCESSES.value)
+    job = self._start(run, _PROCESSES.value, devices=_DEVICES.value)
     time.sleep(random.uniform(0, self.seconds))
     if job.poll() is not None:
       return None
     phase = (run / PHASE).read_text().strip() if (run / PHASE).exists() else ""
-    began = time.monotonic()
-    os.kill(random.choice(job.pids), signal.Signals[name])
-    statuses = job.wait(_LIMIT)
+    began, struck = time.monotonic(), random.choice(job.pids)
+    os.kill(struck, signal.Signals[name])
+    statuses = job.wait(_LIMIT, stopped=struck if name == "SIGSTOP" else None)
     unfinished = any("tmp" in path.name for path in run.glob("checkpoints/*"))
     return Fault(name, phase or "start", statuses, round(time.monotonic() - began, 2), unfinished)
 
-  def _differences(self, run: Path) -> list[str]:
-    ends = [(folder / STATES).read_text().splitlines()[-1] for folder in (run, self._reference)]
-    return [f"{run.name}: {ends[0]} is not {ends[1]}"] * (ends[0] != ends[1]) + self._row_differences(run)
-
   def _row_differences(self, run: Path) -> list[str]:
-    rows, expected = (_rows(folder / ROWS) for folder in (run, self._reference))
+    rows, expected = (_rows(folder / ROWS) for folder in (run, self.reference))
     return [f"{run.name}: its {len(rows)} rows are not the {len(expected)} of the unbroken run"] * (rows != expected)
 
 

@@ -14,6 +14,8 @@ import signal
 import socket
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -44,27 +46,38 @@ class Job:
         self._statuses[pid] = os.waitstatus_to_exitcode(status)
     return [self._statuses[pid] for pid in self.pids] if len(self._statuses) == len(self.pids) else None
 
-  def wait(self, seconds: float) -> list[int]:
-    """The statuses; those who do not end in time are killed, which shows in theirs."""
+  def wait(self, seconds: float, stopped: int | None = None) -> list[int]:
+    """The statuses; those who do not end in time are killed, which shows in theirs; so is `stopped`, at the end."""
     end = time.monotonic() + seconds
     while self.poll() is None:
-      if time.monotonic() > end:
-        for pid in {*self.pids} - {*self._statuses}:
+      left = {*self.pids} - {*self._statuses}
+      if left == {stopped} or time.monotonic() > end:
+        for pid in left:
           os.kill(pid, signal.SIGKILL)
       time.sleep(0.02)
     return self.poll()
 
 
-def start(run: Path, processes: int, options: list[str], compiled: Path, *, devices: int = 1, stop: int = 0) -> Job:
+def start(
+  run: Path,
+  processes: int,
+  options: list[str],
+  compiled: Path,
+  *,
+  devices: int = 1,
+  stop: int = 0,
+  workdir: Path | None = None,
+) -> Job:
   """Starts a job.
 
   Args:
-    run: its workdir.
+    run: its folder.
     processes: how many.
     options: flags of train.py.
     compiled: folder of compiled programs.
     devices: fake devices of each process.
     stop: the step to be saved and stopped at; 0 = none.
+    workdir: by default the run's folder.
   """
   held = socket.socket()  # the processes inherit it, so that nobody else gets the port before gRPC, too, binds it
   held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -74,13 +87,26 @@ def start(run: Path, processes: int, options: list[str], compiled: Path, *, devi
   pids = []
   for process in range(processes):
     place = [address, f"--num_processes={processes}", f"--process_id={process}"] if processes > 1 else []
-    command = ["train.py", f"--config={ROOT}/configs/albert_tiny.py:test", f"--workdir={run}", *options, *place]
-    pid = os.fork()
-    if not pid:
-      os._exit(_train(run, command, compiled, devices, stop))
-    pids.append(pid)
+    config = f"--config={ROOT}/configs/albert_tiny.py:test"
+    command = ["train.py", config, f"--workdir={workdir or run}", *options, *place]
+    pids.append(fork(lambda command=command: _train(run, command, compiled, devices, stop)))
   held.close()
   return Job(pids)
+
+
+def fork(function: Callable[[], int]) -> int:
+  """Starts a process that calls a function and ends with the status that it returns; gives its id."""
+  pid = os.fork()
+  if not pid:
+    status = 1
+    try:
+      status = function()
+    except BaseException:
+      traceback.print_exc()
+    finally:
+      sys.stderr.flush()
+      os._exit(status)
+  return pid
 
 
 def _train(run: Path, command: list[str], compiled: Path, devices: int, stop: int) -> int:
@@ -159,19 +185,20 @@ class _ObservedRows:
 
   def batch(self, number: int, size: int, first: int, last: int) -> dict[str, np.ndarray]:
     batch = self._rows.batch(number, size, first, last)
-    lines = (f"{number} {row} {_digest({k: v[row - first] for k, v in batch.items()})}\n" for row in range(first, last))
+    lines = (f"{number} {row} {digest({k: v[row - first] for k, v in batch.items()})}\n" for row in range(first, last))
     os.write(self._file, "".join(lines).encode())
     return batch
 
 
 def _tell_state(run: Path, state) -> None:
   if jax.process_index() == 0:
-    told = {"step": int(state.step), "params": _digest(state.params), "opt": _digest(state.opt)}
+    told = {"step": int(state.step), "params": digest(state.params), "opt": digest(state.opt)}
     with (run / STATES).open("a") as file:
       print(json.dumps(told), file=file)
 
 
-def _digest(tree) -> str:
+def digest(tree) -> str:
+  """sha256 of the bytes of all arrays."""
   hashed = hashlib.sha256()
   for leaf in jax.tree.leaves(tree):
     hashed.update(np.ascontiguousarray(leaf).tobytes())
