@@ -8,6 +8,7 @@ import jax
 import pytest
 
 from albert_jax.errors import InputError
+from albert_jax.planning.flops import matmul_flops
 from albert_jax.tasks import make_task
 from albert_jax.training.dry_run import dry_run
 from albert_jax.training.program import make_program
@@ -45,7 +46,8 @@ def test_every_config_traces(name, arguments):
   config = get_config(name, arguments)
   program = make_program(config, make_task(config))
   specs = program.task.batch_specs(config.train.batch_size)
-  state, terms = jax.eval_shape(program.train_step, program.state, specs)
+  traced = program.train_step.trace(program.state, specs)
+  state, terms = traced.out_info
   assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == jax.tree.map(lambda x: (x.shape, x.dtype), program.state)
   assert {*program.task.losses, "grad_norm", "learning_rate", "fill"} <= set(terms)
   evaluated, _ = jax.eval_shape(program.eval_step, program.state.params, specs)
@@ -53,6 +55,9 @@ def test_every_config_traces(name, arguments):
   if "test" in arguments:
     assert config.train.steps < 10
     assert config.name.endswith("_test")
+  else:  # the step multiplies no more than the formula of MFU counts, but for pooler and pair head
+    formula = program.task.flops_per_token() * specs["tokens"].size
+    assert 1 <= matmul_flops(traced.jaxpr.jaxpr) / formula < 1.03
 
 
 @pytest.mark.parametrize("name", PARAMS)

@@ -1,8 +1,12 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental import pallas as pl
 
 from albert_jax.planning.flops import matmul_flops
+from albert_jax.training.sharding import make_mesh
 
 
 def flops(function, *shapes):
@@ -34,3 +38,26 @@ def test_of_branches_the_dearest_counts():
     return jax.lax.cond(x[0, 0] > 0, lambda x: x @ x @ x, lambda x: x @ x, x)
 
   assert flops(either, (4, 4)) == 2 * 2 * 4**3
+
+
+def test_kernels_count_as_often_as_their_grid_has_points():
+  def kernel(x_ref, y_ref, z_ref):
+    z_ref[...] = x_ref[...] @ y_ref[...]
+
+  def blocked(x, y):
+    block = functools.partial(pl.BlockSpec, (8, 8))
+    specs = dict(
+      in_specs=[block(lambda i, j: (i, 0)), block(lambda i, j: (0, j))], out_specs=block(lambda i, j: (i, j))
+    )
+    shape = jax.ShapeDtypeStruct((16, 32), jnp.float32)
+    return pl.pallas_call(kernel, grid=(2, 4), out_shape=shape, interpret=True, **specs)(x, y)
+
+  assert flops(blocked, (16, 8), (8, 32)) == 2 * 16 * 8 * 32
+  assert flops(jax.vmap(blocked), (3, 16, 8), (3, 8, 32)) == 3 * 2 * 16 * 8 * 32
+
+
+def test_what_each_device_does_counts_for_all():
+  mesh = make_mesh(dict(data=4, fsdp=2, tensor=1), jax.devices()[:8])
+  rows = jax.sharding.PartitionSpec("data")
+  mapped = jax.shard_map(jnp.dot, mesh=mesh, in_specs=(rows, jax.sharding.PartitionSpec()), out_specs=rows)
+  assert flops(mapped, (8, 4), (4, 4)) == 2 * 2 * 8 * 4 * 4  # those along fsdp do the same
