@@ -7,6 +7,7 @@
 Rates are in millions of tokens per second; padding is not counted. Stages are measured in the processor's time, so that
 other programs do not count; threads and workers in the clock's. The stages: `plan` finds the examples of each row,
 `read` fetches them, `assemble` splits and pairs, `place` lays them out in rows, `mask` chooses and replaces tokens.
+`to device` hands a batch to JAX; on an accelerator the copy itself goes on beside the program, here it is waited for.
 """
 
 import cProfile
@@ -15,6 +16,7 @@ import pstats
 import time
 from collections.abc import Iterable
 
+import jax
 from absl import flags
 
 from albert_jax import cli
@@ -22,6 +24,7 @@ from albert_jax.data.batch import PAIR_OBJECTIVES, BatchSettings, Vocabulary
 from albert_jax.data.examples import open_examples, open_tokenizer
 from albert_jax.data.pipeline import Batch, PretrainingRows, prefetch
 from albert_jax.data.synthetic import make_synthetic_examples, make_synthetic_vocabulary
+from albert_jax.training.sharding import batch_sharding, make_mesh, to_devices
 
 _EXAMPLES = flags.DEFINE_string("examples", None, "Directory of a prepared set; by default, synthetic examples.")
 _MAX_LENGTH = flags.DEFINE_integer("max_length", 512, "Tokens in a row.")
@@ -38,15 +41,16 @@ def main(_: list[str]) -> None:
   """Prints tokens per second for every stage, for whole batches and through `prefetch`."""
   rows = make_rows()
   make = functools.partial(make_batch, rows, _ROWS.value)
-  tokens = count_tokens([make(0)])
-  slots = _ROWS.value * _MAX_LENGTH.value
+  batch, steps = make(0), range(_BATCHES.value)
+  tokens = count_tokens([batch])
   print(
-    f"{rows.num_rows:,} rows an epoch; a batch has {_ROWS.value} rows of {_MAX_LENGTH.value}, {tokens / slots:.1%} full"
+    f"{rows.num_rows:,} rows an epoch; a batch has {_ROWS.value} rows of {_MAX_LENGTH.value}, "
+    f"{tokens / batch['tokens'].size:.1%} full, {sum(v.nbytes for v in batch.values()) / tokens:.1f} bytes a token"
   )
   for stage, seconds in time_stages(make).items():
     report(stage, tokens * _BATCHES.value, seconds)
-  steps = range(_BATCHES.value)
   report("all stages", *time_batches(map(make, steps), time.process_time))
+  report("to device", tokens * _BATCHES.value, time_copies(batch))
   for workers in map(int, _WORKERS.value):
     batches = prefetch(make, 0, 2 * _BATCHES.value, workers=workers, buffer=2)
     for _ in steps:  # until workers have started and used up what they had made by then
@@ -85,6 +89,16 @@ def time_stages(make) -> dict[str, float]:
     "place": seconds["place_examples"],
     "mask": seconds["mask_rows"],
   }
+
+
+def time_copies(batch: Batch) -> float:
+  """Seconds that it takes to hand the batch to one device, as often as there are batches to time."""
+  sharding = batch_sharding(make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1]))
+  jax.block_until_ready(to_devices(batch, sharding, _ROWS.value))  # starts the device
+  start = time.process_time()
+  for _ in range(_BATCHES.value):
+    jax.block_until_ready(to_devices(batch, sharding, _ROWS.value))
+  return time.process_time() - start
 
 
 def make_rows() -> PretrainingRows:
