@@ -41,16 +41,16 @@ def main(_: list[str]) -> None:
   """Prints tokens per second for every stage, for whole batches and through `prefetch`."""
   rows = make_rows()
   make = functools.partial(make_batch, rows, _ROWS.value)
-  batch, steps = make(0), range(_BATCHES.value)
-  tokens = count_tokens([batch])
-  print(
-    f"{rows.num_rows:,} rows an epoch; a batch has {_ROWS.value} rows of {_MAX_LENGTH.value}, "
-    f"{tokens / batch['tokens'].size:.1%} full, {sum(v.nbytes for v in batch.values()) / tokens:.1f} bytes a token"
-  )
-  for stage, seconds in time_stages(make).items():
-    report(stage, tokens * _BATCHES.value, seconds)
-  report("all stages", *time_batches(map(make, steps), time.process_time))
-  report("to device", tokens * _BATCHES.value, time_copies(batch))
+  steps = range(_BATCHES.value)
+  tokens, seconds = time_batches(map(make, steps), time.process_time)
+  batch = make(0)
+  full = tokens / (batch["tokens"].size * len(steps))
+  size = sum(array.nbytes for array in batch.values()) * len(steps) / tokens
+  print(f"{rows.num_rows:,} rows of {_MAX_LENGTH.value} an epoch; they are {full:.1%} full, {size:.1f} bytes a token")
+  for stage, spent in time_stages(make).items():
+    report(stage, tokens, spent)
+  report("all stages", tokens, seconds)
+  report("to device", tokens, time_copies(batch))
   for workers in map(int, _WORKERS.value):
     batches = prefetch(make, 0, 2 * _BATCHES.value, workers=workers, buffer=2)
     for _ in steps:  # until workers have started and used up what they had made by then
