@@ -13,7 +13,7 @@ def run(*arguments):
 def test_prints_a_rate_for_every_stage():
   done = run("--max_length=32", "--rows=4", "--batches=2", "--packing=2", "--workers=0")
   assert done.returncode == 0, done.stderr
-  assert re.match(r"\d+ rows of 32 an epoch; they are \d\d\.\d% full, \d\d\.\d bytes a token\n", done.stdout)
+  assert re.match(r"[\d,]+ rows of 32 an epoch; they are [\d.]+% full, [\d.]+ bytes a token\n", done.stdout)
   rates = re.findall(r"^ *(\w[\w ]*): +([\d.]+) M tokens/s$", done.stdout, re.M)
   stages = ["plan", "read", "assemble", "place", "mask", "all stages", "to device", "threads"]
   assert [name for name, _ in rates] == stages
