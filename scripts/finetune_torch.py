@@ -27,7 +27,7 @@ _TASK = flags.DEFINE_enum("task", None, ["sst2", "stsb", "rte", "cola"], "Which.
 _SEED = flags.DEFINE_integer("seed", 0, "Of the head, the order and the dropout.")
 _EPOCHS = flags.DEFINE_float("epochs", 3.0, "Passes over the training set.")
 _EVAL_EPOCHS = flags.DEFINE_float("eval_epochs", 1.0, "Passes between two evaluations.")
-_LOG = flags.DEFINE_string("log", None, "File for the curve, in the format of a run's metrics.jsonl.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "New folder for the curve, which plot_metrics.py draws.")
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 5e-5, "The peak.")
 _WARMUP = flags.DEFINE_float("warmup", 0.1, "Share of the steps.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Examples a step.")
@@ -50,6 +50,10 @@ def main(_):
   """Trains and evaluates; the result is the last evaluation's."""
   if _THREADS.value:
     torch.set_num_threads(_THREADS.value)
+  if _WORKDIR.value:
+    Path(_WORKDIR.value).mkdir(parents=True)
+    shape = {"train": {"batch_size": _BATCH_SIZE.value}, "data": {"max_length": _MAX_LENGTH.value}}
+    (Path(_WORKDIR.value) / "config.json").write_text(json.dumps(shape), encoding="utf-8")
   torch.manual_seed(_SEED.value)
   rng = np.random.default_rng(_SEED.value)
   labels = TASKS[_TASK.value][3]
@@ -82,10 +86,10 @@ def main(_):
 
 
 def log(step: int, split: str, values: dict[str, float]) -> None:
-  """Tells the metrics, and adds them to the file of `--log`."""
+  """Tells the metrics, and adds them to the curve."""
   print(f"{split} at step {step}: {'  '.join(f'{name} {value:.4g}' for name, value in values.items())}", flush=True)
-  if _LOG.value:
-    with Path(_LOG.value).open("a", encoding="utf-8") as f:
+  if _WORKDIR.value:
+    with (Path(_WORKDIR.value) / "metrics.jsonl").open("a", encoding="utf-8") as f:
       f.write(json.dumps({"step": step, "split": split, **values}) + "\n")
 
 

@@ -20,7 +20,17 @@ from albert_jax.config import load_config
 from albert_jax.errors import InputError
 from albert_jax.training.metrics import FILE
 
-METRICS = {"mlm_loss": "masked-LM loss (nats)", "pair_accuracy": "sentence-pair accuracy"}
+METRICS = {
+  "mlm_loss": "masked-LM loss (nats)",
+  "pair_accuracy": "sentence-pair accuracy",
+  "loss": "loss",
+  "accuracy": "accuracy",
+  "matthews": "Matthews correlation",
+  "pearson": "Pearson correlation",
+  "exact_match": "exact match (%)",
+  "exact": "exact match (%)",
+  "f1": "F1",
+}
 LABELS = {"step": "step", "tokens": "tokens, without padding"}
 
 _WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Folder of a run; may be repeated.", required=True)
@@ -89,6 +99,8 @@ def draw(runs: list[Run], x: str):
   except ImportError as error:
     raise InputError("plot_metrics.py needs matplotlib: pip install -e '.[plot]'.") from error
   metrics = [m for m in METRICS if any(run.curve(split, m, x)[0].size for run in runs for split in run.lines)]
+  if "mlm_loss" in metrics and "loss" in metrics:
+    metrics.remove("loss")  # of pretraining the sum of two, which are told apart
   if not metrics:
     raise InputError(f"The runs have none of the metrics that are drawn: {', '.join(METRICS)}.")
   figure = Figure(figsize=(5.2 * len(metrics), 3.6), layout="constrained")

@@ -53,6 +53,16 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path, script):
   assert len(read.lines["train"]) == 2
 
 
+def test_fine_tuning_has_its_own_metrics(tmp_path, script):
+  scores = {"loss": 0.5, "accuracy": 0.75, "matthews": 0.5, "f1": 0.25}
+  lines = [{"step": 10, "split": "train", "loss": 0.625}, {"step": 10, "split": "valid", **scores}]
+  panels = script.draw([script.read_run(write_run(tmp_path / "a", lines))], "step").axes
+  assert [axes.get_ylabel() for axes in panels] == ["loss", "accuracy", "Matthews correlation", "F1"]
+  both = [{**line, "loss": 9.0} for line in TRAIN]  # of pretraining, the sum of two losses that are drawn
+  panels = script.draw([script.read_run(write_run(tmp_path / "b", both))], "step").axes
+  assert [axes.get_ylabel() for axes in panels] == ["masked-LM loss (nats)", "sentence-pair accuracy"]
+
+
 def test_figure_holds_every_run_and_the_baselines(tmp_path, script):
   runs = [script.read_run(write_run(tmp_path / name, TRAIN + VALID)) for name in ("a", "b")]
   loss, pair = script.draw(runs, "step").axes
