@@ -1,6 +1,7 @@
 """What the command-line programs share: a user's mistake ends them with one line and status 2, without a traceback."""
 
 import ast
+import errno
 import os
 import sys
 import traceback
@@ -30,7 +31,10 @@ def run(main: Callable[[list[str]], None], leave: Callable[[int], None] = sys.ex
       leave(2)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
       os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception:
+    except Exception as error:
+      if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        _tell(f"no space left{f' for {error.filename}' if error.filename else ''}: make room, then start again.")
+        leave(2)
       traceback.print_exc()
       leave(1)
 

@@ -1,11 +1,14 @@
 """Early stopping, and the checkpoint that was best by a metric."""
 
-import json
 from pathlib import Path
+
+import jax
 
 from albert_jax.errors import unknown
 from albert_jax.training.checkpoint import Checkpoints
-from albert_jax.training.metrics import FILE
+from albert_jax.training.distributed import told_by_first
+from albert_jax.training.metrics import FILE, records
+from albert_jax.training.skips import SPLIT as SKIPPED
 from albert_jax.training.step import TrainState
 
 FOLDER = "best"
@@ -30,8 +33,11 @@ class Best:
     self._since = 0
     if metric:
       self._checkpoints = Checkpoints(workdir, keep=1, folder=FOLDER)
-      for step, value in _logged(Path(workdir) / FILE, metric, first_step):
-        self._judge(step, value)
+      if jax.process_index() == 0:
+        for step, value in _logged(Path(workdir) / FILE, metric, first_step):
+          self._judge(step, value)
+      step, self.value, since = told_by_first([self.step or 0, self.value, self._since])
+      self.step, self._since = int(step) or None, int(since)
 
   @property
   def exhausted(self) -> bool:
@@ -75,9 +81,8 @@ class Best:
 def _logged(path: Path, metric: str, last_step: int) -> list[tuple[int, float]]:
   """(step, value) of each evaluation in the log, from the first split that has the metric."""
   found: dict[int, float] = {}
-  lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-  for line in lines:
-    record = json.loads(line)
-    if record["split"] != "train" and metric in record and record["step"] <= last_step:
-      found.setdefault(record["step"], record[metric])
+  for record in records(path):
+    if record["split"] not in ("train", SKIPPED) and metric in record and record["step"] <= last_step:
+      value = record[metric]
+      found.setdefault(record["step"], float("nan") if value is None else value)
   return sorted(found.items())

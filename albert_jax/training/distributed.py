@@ -6,6 +6,7 @@ import itertools
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from typing import NoReturn
 
 import jax
@@ -85,6 +86,12 @@ def check_same(what: str, fingerprint: str) -> None:
 def agree(value: bool) -> bool:
   """What process 0 says: files may look different to another machine."""
   return bool(multihost_utils.broadcast_one_to_all(np.bool_(value)))
+
+
+def told_by_first(numbers: Sequence[float]) -> list[float]:
+  """The numbers of process 0, to the bit: JAX's own broadcast would round them to float32."""
+  bits = multihost_utils.broadcast_one_to_all(np.asarray(numbers, np.float64).view(np.uint32))
+  return np.asarray(bits).view(np.float64).tolist()
 
 
 def leave(status: int) -> NoReturn:

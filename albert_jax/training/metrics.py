@@ -120,7 +120,7 @@ class Writer:
 def logged_splits(workdir: str, step: int) -> set[str]:
   """The splits that `metrics.jsonl` has a line of for a step."""
   path = Path(workdir) / FILE
-  return {record["split"] for record in _records(path) if record["step"] == step}
+  return {record["split"] for record in records(path) if record["step"] == step}
 
 
 def without_nan(metrics: dict[str, float]) -> dict[str, float | None]:
@@ -198,14 +198,14 @@ def _drop_after(path: Path, step: int) -> None:
   """Removes the lines of later steps, and a line that a kill cut in two."""
   if not path.exists():
     return
-  kept = (json.dumps(record) + "\n" for record in _records(path) if record["step"] <= step)
+  kept = (json.dumps(record) + "\n" for record in records(path) if record["step"] <= step)
   temporary = path.with_suffix(".tmp")
   temporary.write_text("".join(kept), encoding="utf-8")
   os.replace(temporary, path)
 
 
-def _records(path: Path) -> Iterator[dict]:
-  """The whole lines of a log."""
+def records(path: Path) -> Iterator[dict]:
+  """The whole lines of a log: a kill may have cut one in two."""
   lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
   for line in lines:
     with contextlib.suppress(json.JSONDecodeError):

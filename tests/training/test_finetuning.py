@@ -120,8 +120,10 @@ def test_training_stops_when_patience_runs_out_and_stays_stopped(config, tmp_pat
 
 def test_a_resumed_run_remembers_what_was_best(tmp_path):
   values = [("train", 2, 0.99), ("valid", 2, 0.5), ("other", 2, 0.1), ("valid", 4, 0.8), ("valid", 6, 0.9)]
+  values += [("skipped", 3, 0.99), ("valid", 3, None)]
   records = [{"step": step, "split": split, "accuracy": value} for split, step, value in values]
-  (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
+  text = "\n".join(map(json.dumps, records)) + '\n{"step": 4, "spl'  # cut off by a kill
+  (tmp_path / "metrics.jsonl").write_text(text)
   found = best.Best(str(tmp_path), metric="accuracy", patience=2, first_step=4)
   assert (found.step, found.value, found.exhausted) == (4, 0.8, False)
 
