@@ -1,6 +1,6 @@
 """What people give: one text, or several."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from albert_jax.errors import InputError
@@ -16,7 +16,7 @@ def as_list(texts: T | Sequence[T], kinds: type | tuple[type, ...] = str) -> tup
     InputError: something is not of the kinds.
   """
   one = isinstance(texts, kinds)
-  listed = [texts] if one else list(texts)
+  listed = list(texts) if isinstance(texts, Iterable) and not one else [texts]
   for text in listed:
     if not isinstance(text, kinds):
       raise InputError(f"A text must be a string, not {text!r}.")

@@ -210,6 +210,7 @@ def test_methods_without_a_head(load, name, method, hint):
 def test_mistakes(load, encoder, reader, tmp_path):
   for call, message in [
     (lambda: encoder.encode(["anna", 3]), "A text must be a string, not 3"),
+    (lambda: encoder.encode(None), "A text must be a string, not None"),
     (lambda: encoder.encode("anna", pooling="meen"), 'Did you mean "mean"'),
     (lambda: encoder.encode("anna", batch_size=0), "batch_size must be at least 1"),
     (lambda: reader.answer(["a", "b"], ["c"]), "2 questions, 1 contexts"),
