@@ -11,7 +11,7 @@ from albert_jax.benchmarking import job as jobs
 from albert_jax.benchmarking.job import OURS, PEERS, Job
 from albert_jax.benchmarking.timing import percentiles
 from albert_jax.benchmarking.weights import check_gates
-from albert_jax.errors import unknown
+from albert_jax.errors import InputError, unknown
 
 Found = dict[str, Any]
 Say = Callable[[str], None]
@@ -42,6 +42,10 @@ def race(job: Job, peers: Sequence[str], *, repeats: int, say: Say) -> Found:
 
   say("making batches")
   facts = do(OURS, "prepare")
+  if peers and math.prod(facts["mesh"].values()) > 1:
+    raise InputError(
+      f"Peers run on one device, ours on {facts['mesh']}: show one (CUDA_VISIBLE_DEVICES=0), or give no --peers."
+    )
   gates = _gates(job, peers, do, say) if peers else {}
   runs: dict[str, list[Found]] = {name: [] for name in (OURS, *peers)}
   for number in range(repeats):

@@ -13,11 +13,11 @@ def main(order: str, result: str) -> None:
   """Does the job; the result holds `error` where the user has made a mistake."""
   job = jobs.load(order)
   threads = limit_threads(job.threads)  # before any library counts the cores
-  if job.contender == jobs.OURS:
-    from albert_jax.benchmarking import ours as contender
-  else:
-    from albert_jax.benchmarking import peers_transformers as contender
   try:
+    if job.contender == jobs.OURS:
+      from albert_jax.benchmarking import ours as contender
+    else:
+      from albert_jax.benchmarking import peers_transformers as contender
     found = {"threads": threads, **contender.ACTIONS[job.action](job)}
   except InputError as error:
     found = {"error": str(error)}

@@ -5,7 +5,7 @@ from albert_jax.benchmarking import race, report
 from albert_jax.errors import InputError
 
 FACTS = dict(
-  rows=4, length=8, fill=1.0, params=10, dtype="float32", optimizer="adamw", mesh={"data": 2, "fsdp": 1, "tensor": 1}
+  rows=4, length=8, fill=1.0, params=10, dtype="float32", optimizer="adamw", mesh={"data": 1, "fsdp": 1, "tensor": 1}
 )
 PARTS = dict(encoder_forward=0.1, encoder_backward=0.2, heads=0.3, optimizer=0.4, step=1.0, forward=0.2, backward=0.4)
 
@@ -88,6 +88,13 @@ def test_the_report_shows_what_was_found(calls, make_job):
   assert "| tuned | 5 | 9 |" in text
   assert "| tuned | 1.0e-07 | 1.0000000 | 3.00 | 3.50 |" in text
   assert "| clip, optimizer, guard | 400.0 | 40.0% |" in text
+
+
+def test_peers_are_not_held_against_several_devices(calls, make_job, monkeypatch):
+  monkeypatch.setitem(FACTS, "mesh", {"data": 4, "fsdp": 1, "tensor": 1})
+  run(make_job, [], 1)
+  with pytest.raises(InputError, match="one device"):
+    run(make_job, ["tuned"], 1)
 
 
 def test_an_unknown_peer_is_named(make_job):
