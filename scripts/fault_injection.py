@@ -4,7 +4,8 @@
 
 Every run must end with the parameters and the optimizer's state of the unbroken run, bit for bit, having made the same
 rows at the same steps. `--processes=2` does it to jobs of two processes; `--moves` stops runs, and goes on with another
-mesh and another number of processes. The moments are drawn uniformly over the time that the unbroken run takes.
+mesh and another number of processes. The moments are drawn uniformly, every other one over the time that the unbroken
+run takes, and the rest over its steps, which are the shorter part.
 `--stops=N` freezes processes of a job (SIGSTOP), as when a machine hangs. `--damage` damages each file of a checkpoint
 in turn, `--full_disk` lets runs fill a small tmpfs (root only); both are in `disk_faults.py`.
 Works on a CPU; each start is a fork of this program, which has imported everything and started nothing.
@@ -96,22 +97,25 @@ class Bench:
       f"--config.data.source={_SOURCE.value}",
       f"--config.data.cache_dir={folder / 'cache'}",
       f"--config.train.steps={_STEPS.value}",
-      *("--config.model.dropout=0.1", "--config.model.attention_dropout=0.1", "--config.train.timeout=120"),
+      *("--config.model.dropout=0.1", "--config.model.attention_dropout=0.1", "--config.train.timeout=600"),
       *("--config.checkpoint.every=1", "--config.checkpoint.keep=3", "--config.eval.every=8"),
     ]
     for _ in range(2):  # the first also prepares the text and fills the cache of compiled programs
       began, self.reference = time.monotonic(), self.new_run()
-      if any(self.finish(self.reference)):
+      job = self._start(self.reference, _PROCESSES.value, devices=_DEVICES.value)
+      _wait_for_steps(job, self.reference)
+      steps_began = time.monotonic()
+      if any(job.wait(_LIMIT)):
         raise RuntimeError(f"the unbroken run failed: {(self.reference / LOG).read_text()[-3000:]}")
-      self.seconds = time.monotonic() - began
+      self.seconds, self._step_seconds = time.monotonic() - began, time.monotonic() - steps_began
 
   def strike_runs(self, name: str, count: int) -> dict:
     """Sends `count` signals to as many runs as that takes; each run then finishes, and is compared."""
     faults, problems, runs = [], [], 0
     while len(faults) < count:
       run, runs = self.new_run(), runs + 1
-      for _ in range(min(_PER_RUN.value, count - len(faults))):
-        fault = self._strike(run, name)
+      for number in range(min(_PER_RUN.value, count - len(faults))):
+        fault = self._strike(run, name, in_steps=number % 2 == 1)
         if fault is None:  # the run was over first
           break
         faults.append(fault)
@@ -158,21 +162,32 @@ class Bench:
   def _start(self, run: Path, processes: int, options=(), **more) -> Job:
     return start(run, processes, [*self._options, *options], self.folder / "compiled", **more)
 
-  def _strike(self, run: Path, name: str) -> Fault | None:
+  def _strike(self, run: Path, name: str, *, in_steps: bool) -> Fault | None:
     job = self._start(run, _PROCESSES.value, devices=_DEVICES.value)
-    time.sleep(random.uniform(0, self.seconds))
+    if in_steps:
+      _wait_for_steps(job, run)
+    time.sleep(random.uniform(0, self._step_seconds if in_steps else self.seconds))
     if job.poll() is not None:
+      self.seconds *= 0.7  # the machine has become faster
+      self._step_seconds *= 0.7
       return None
     phase = (run / PHASE).read_text().strip() if (run / PHASE).exists() else ""
-    began, struck = time.monotonic(), random.choice(job.pids)
+    struck_at, struck = time.monotonic(), random.choice(job.pids)
     os.kill(struck, signal.Signals[name])
     statuses = job.wait(_LIMIT, stopped=struck if name == "SIGSTOP" else None)
     unfinished = any("tmp" in path.name for path in run.glob("checkpoints/*"))
-    return Fault(name, phase or "start", statuses, round(time.monotonic() - began, 2), unfinished)
+    return Fault(name, phase or "start", statuses, round(time.monotonic() - struck_at, 2), unfinished)
 
   def _row_differences(self, run: Path) -> list[str]:
     rows, expected = (_rows(folder / ROWS) for folder in (run, self.reference))
     return [f"{run.name}: its {len(rows)} rows are not the {len(expected)} of the unbroken run"] * (rows != expected)
+
+
+def _wait_for_steps(job: Job, run: Path) -> None:
+  """Waits until the first step is compiled, or the job has ended."""
+  phase = run / PHASE
+  while job.poll() is None and not (phase.exists() and phase.read_text().strip() in ("train", "save", "eval")):
+    time.sleep(0.02)
 
 
 def summarise(faults: list[Fault], runs: int, problems: list[str]) -> dict:

@@ -115,6 +115,7 @@ def _train(run: Path, command: list[str], compiled: Path, devices: int, stop: in
   os.dup2(log, 1)
   os.dup2(log, 2)
   jax.config.update("jax_num_cpu_devices", devices)
+  jax.config.update("jax_disable_most_optimizations", True)  # of LLVM: here compiling takes longer than running
   jax.config.update("jax_compilation_cache_dir", str(compiled))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
   _observe(run, stop)

@@ -56,7 +56,7 @@ def test_two_processes_train_as_one(arguments, coordinator, tmp_path):
     for process in range(2)
   ]
   outputs = [job.communicate(timeout=LIMIT) for job in jobs]
-  assert [job.returncode for job in jobs] == [0, 0], outputs
+  assert [job.returncode for job in jobs] == [0, 0], "\n\n".join(stderr[:6000] for _, stderr in outputs)
   one, two = read(tmp_path / "one"), read(tmp_path / "two")
   assert len(one) == len(two)
   for a, b in zip(one, two):

@@ -210,6 +210,15 @@ def test_half_written_steps_are_ignored_and_removed(workdir):
   assert sorted(os.listdir(folder)) == ["1", "2"]
 
 
+def test_a_half_written_step_may_vanish_while_it_is_removed(workdir, monkeypatch):
+  folder = workdir / checkpoint.FOLDER / "3.orbax-checkpoint-tmp"
+  folder.mkdir()
+  remove = shutil.rmtree
+  monkeypatch.setattr(shutil, "rmtree", lambda path: remove(path) or os.rmdir(path))
+  assert Checkpoints(workdir).latest() == 2
+  assert not folder.exists()
+
+
 def test_a_run_killed_in_its_first_save_starts_anew(tmp_path):
   (tmp_path / checkpoint.FOLDER / "1").mkdir(parents=True)
   assert Checkpoints(tmp_path).latest() is None

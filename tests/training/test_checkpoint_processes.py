@@ -74,7 +74,7 @@ print(json.dumps(told))
 def test_two_processes_leave_out_the_same_checkpoint(coordinator, tmp_path):
   jobs = [start_program("-c", PROCESS, coordinator, str(process), str(tmp_path / "run")) for process in range(2)]
   outputs = [job.communicate(timeout=LIMIT) for job in jobs]
-  assert [job.returncode for job in jobs] == [0, 0], outputs
+  assert [job.returncode for job in jobs] == [0, 0], "\n\n".join(stderr[:6000] for _, stderr in outputs)
   first, second = (json.loads(stdout.splitlines()[-1]) for stdout, _ in outputs)
   assert first[:-1] == second[:-1] == [None, [2, 2, [2.0]], [1, 1, [1.0]], [2, 20, [20.0]]]
   assert "All checkpoints in" in first[-1]

@@ -28,6 +28,28 @@ def test_a_process_with_other_data_stops_the_job(monkeypatch):
     distributed.check_same("data", "a")
 
 
+def test_processes_wait_for_each_other_before_they_first_share_numbers(monkeypatch):
+  """Otherwise one that prepares text for longer than 30 s ends a job on CPUs."""
+  calls = []
+
+  class Client:
+    def wait_at_barrier(self, name, milliseconds):
+      calls.append(name)
+      assert milliseconds >= 3600 * 1000
+
+  monkeypatch.setattr(distributed.jax_distributed.global_state, "client", Client())
+  monkeypatch.setattr(distributed.multihost_utils, "process_allgather", lambda digest: calls.append("gather") or digest)
+  distributed.check_same("data", "a")
+  distributed.meet()
+  assert calls[1] == "gather"
+  assert len({*calls}) == 3  # no barrier twice
+
+
+def test_what_the_first_tells_is_exact():
+  numbers = [1 / 3, float("-inf"), 7.0]
+  assert distributed.told_by_first(numbers) == numbers
+
+
 @pytest.fixture
 def started(monkeypatch) -> list:
   """Arguments of the calls of `jax.distributed.initialize`."""

@@ -1,6 +1,7 @@
 """The loop on real rows of a small corpus: resume, evaluation, logs."""
 
 import json
+import time
 
 import jax
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from albert_jax.errors import InputError
 from albert_jax.interop.start import open_start
 from albert_jax.tasks import complete, make_task
-from albert_jax.training import loop
+from albert_jax.training import loop, manifest
 from albert_jax.training.checkpoint import Checkpoints
 from albert_jax.training.program import make_program
 from tests.conftest import override
@@ -78,6 +79,19 @@ def test_two_steps_and_two_more_equal_four_bit_for_bit(config, tmp_path, monkeyp
     for other in versions[1:]:
       for name, array in versions[0].items():
         np.testing.assert_array_equal(array, other[name], err_msg=f"{name} of step {step}")
+
+
+def test_nothing_is_written_any_more_once_a_run_has_failed(config, tmp_path, monkeypatch):
+  written = manifest.write
+  monkeypatch.setattr(manifest, "write", lambda folder: time.sleep(1) or written(folder))
+
+  def fail(*_):
+    raise OSError("a disk is gone")
+
+  monkeypatch.setattr(loop, "evaluate", fail)  # at step 2, while step 1 is being written
+  with pytest.raises(OSError, match="a disk is gone"):
+    run(config, tmp_path)
+  assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]
 
 
 def test_what_a_run_writes(config, tmp_path):
