@@ -81,11 +81,10 @@ def measure(job: Job) -> dict[str, Any]:
   start = time.perf_counter()
   compiled = program.train_step.lower(program.state, _placed(program, made[0])).compile()
   found: dict[str, Any] = {"compile_seconds": time.perf_counter() - start}
-  seconds, found["first_step_seconds"] = _time_steps(job, program, compiled, state, made)
+  found |= _time_steps(job, program, compiled, state, made)
   device = program.mesh.devices.flat[0]
   peak = peak_flops(device) if program.task.encoder.dtype == jnp.bfloat16 else None
   return found | {
-    "seconds": seconds,
     "tokens": files.timed_tokens(made, job.warmup, job.steps),
     "positions": made[0]["tokens"].size,
     "peak_flops": peak and peak * program.mesh.size,
@@ -107,8 +106,8 @@ def parts(job: Job) -> dict[str, Any]:
 ACTIONS = {"prepare": prepare, "gate": export, "time": measure, "parts": parts, "scale": scaling.measure}
 
 
-def _time_steps(job: Job, program: Program, compiled, state, made: list[Batch]) -> tuple[list[float], float]:
-  """Seconds of each step, and from the start of the process to the end of the first.
+def _time_steps(job: Job, program: Program, compiled, state, made: list[Batch]) -> dict[str, Any]:
+  """`seconds` of each step, `processor_seconds` of all, and `first_step_seconds`, from the start of the process.
 
   As in the training loop the host is a step ahead: a step's time is that between its end and the end of the one before.
   """
@@ -119,11 +118,17 @@ def _time_steps(job: Job, program: Program, compiled, state, made: list[Batch]) 
     if running is not None:
       jax.block_until_ready(running)
       ends.append(time.perf_counter())
-      if number == 1:
-        first = time.time() - job.started
+    if number == 1:
+      first = time.time() - job.started
+    if number == job.warmup:
+      processor = time.process_time()
     running = terms
   jax.block_until_ready(state)
-  return np.diff(ends)[max(job.warmup - 1, 0) :].tolist(), first
+  return {
+    "seconds": np.diff(ends)[job.warmup - 1 :].tolist(),
+    "processor_seconds": time.process_time() - processor,
+    "first_step_seconds": first,
+  }
 
 
 def _placed(program: Program, batch: Batch) -> dict[str, jax.Array]:

@@ -53,10 +53,8 @@ def measure(job: Job) -> dict[str, Any]:
   made = files.load_batches(job.path / files.PEER_BATCHES)
   inputs = [make_inputs(batch, tuned=peer.tuned, pin=device.type == "cuda") for batch in made]
   step = make_step(load_model(job, device).train(), job, peer, device, dtype)
-  seconds, first = _time_steps(job, step, inputs, device)
   return {
-    "seconds": seconds,
-    "first_step_seconds": first,
+    **_time_steps(job, step, inputs, device),
     "tokens": files.timed_tokens(made, job.warmup, job.steps),
     "positions": made[0]["tokens"].size,
     "gemm_flops": timing.gemm_ceiling(_gemm(device, dtype), device.type),
@@ -163,28 +161,31 @@ def make_step(
   return step
 
 
-def _time_steps(job: Job, step: Callable, inputs: list[Inputs], device: torch.device) -> tuple[list[float], float]:
-  """Seconds of each step, and from the start of the process to the end of the first. A GPU is never waited for."""
+def _time_steps(job: Job, step: Callable, inputs: list[Inputs], device: torch.device) -> dict[str, Any]:
+  """As of ours. A GPU is not waited for between steps."""
   is_cuda = device.type == "cuda"
+  wait = torch.cuda.synchronize if is_cuda else lambda: None
   marks = []
   for number in range(job.warmup + job.steps):
+    if number == job.warmup:
+      processor = time.process_time()
     marks.append(_mark(is_cuda))
     step(inputs[number % len(inputs)])
     if number == 0:
-      if is_cuda:
-        torch.cuda.synchronize()
+      wait()
       first = time.time() - job.started
   marks.append(_mark(is_cuda))
-  if is_cuda:
-    torch.cuda.synchronize()
-  marks = marks[job.warmup :]
-  if is_cuda:
-    return [a.elapsed_time(b) / 1000 for a, b in itertools.pairwise(marks)], first
-  return np.diff(marks).tolist(), first
+  wait()
+  pairs = itertools.pairwise(marks[job.warmup :])
+  return {
+    "seconds": [a.elapsed_time(b) / 1000 if is_cuda else b - a for a, b in pairs],
+    "processor_seconds": time.process_time() - processor,
+    "first_step_seconds": first,
+  }
 
 
 def _mark(is_cuda: bool):
-  """A point in time: on the GPU's own clock, or on the host's."""
+  """A point in time, on the GPU's own clock or on the host's."""
   if not is_cuda:
     return time.perf_counter()
   event = torch.cuda.Event(enable_timing=True)

@@ -96,6 +96,7 @@ def _summary(runs: list[Found], facts: Found, repeats: int) -> Found:
     "positions_per_second": positions,
     "step_p50_seconds": steps["p50"],
     "step_p95_seconds": steps["p95"],
+    "processor_seconds_per_step": float(np.median([run["processor_seconds"] / len(run["seconds"]) for run in timed])),
     "model_flops_per_second": flops,
     "mfu": flops / facts["peak_flops"] if facts["peak_flops"] else None,
     "gemm_flops_per_second": float(np.median([run["gemm_flops"] for run in timed])),

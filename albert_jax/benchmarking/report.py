@@ -45,15 +45,15 @@ def report(found: Found) -> str:
 
 def _speeds(contenders: Found) -> list[str]:
   lines = [
-    "| | tokens/s | positions/s | step p50, ms | p95 | MFU | of own GEMM ceiling | ceiling, GFLOP/s |",
-    "|---|---:|---:|---:|---:|---:|---:|---:|",
+    "| | tokens/s | positions/s | step p50, ms | p95 | processor, ms | MFU | of own GEMM ceiling | ceiling, GFLOP/s |",
+    "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
   ]
   for name, of in contenders.items():
     mfu = "–" if of["mfu"] is None else f"{of['mfu']:.1%}"
     p50, p95 = (f"{1e3 * of[f'step_{name}_seconds']:,.1f}" for name in ("p50", "p95"))
     lines.append(
       f"| {name} | {of['tokens_per_second']:,.0f} | {of['positions_per_second']:,.0f} | "
-      f"{p50} | {p95} | {mfu} | {of['gemm_fraction']:.1%} | "
+      f"{p50} | {p95} | {1e3 * of['processor_seconds_per_step']:,.1f} | {mfu} | {of['gemm_fraction']:.1%} | "
       f"{of['gemm_flops_per_second'] / 1e9:,.0f} |"
     )
   return lines

@@ -16,6 +16,7 @@ from albert_jax.interop.tensor_names import entries, in_model, to_theirs
 from albert_jax.models.sizes import EncoderConfig
 
 LOSS_TOLERANCE, LEAST_COSINE = 1e-4, 0.999
+_NEGLIGIBLE = 1e-4  # of the whole gradient's norm: a tensor below it may be nothing but rounding, as a key's bias is
 
 
 def layout(encoder: EncoderConfig) -> tuple[int, int, int] | None:
@@ -59,7 +60,7 @@ def check_gates(ours: Path, theirs: Path, peer: str) -> dict[str, float]:
   """Compares the loss and the gradient of the first step, float32, without dropout.
 
   Returns:
-    `loss_difference`, relative, and `gradient_cosine`, over all parameters together.
+    `loss_difference`, relative; `gradient_cosine`, the least of any tensor's, and of all parameters together.
 
   Raises:
     InputError: they do not compute the same; nothing may be timed.
@@ -69,18 +70,24 @@ def check_gates(ours: Path, theirs: Path, peer: str) -> dict[str, float]:
   if missing := sorted(our_gradient.keys() ^ their_gradient.keys()):
     raise InputError(f"Gate: only one of us and {peer} has a gradient of {', '.join(missing[:3])}; nothing was timed.")
   difference = abs(our_loss - their_loss) / abs(their_loss)
-  cosine = _cosine(our_gradient, their_gradient)
+  cosine = _least_cosine(our_gradient, their_gradient)
   if not (difference <= LOSS_TOLERANCE and cosine > LEAST_COSINE):
     raise InputError(
       f"Gate: at step 0 our loss is {our_loss:.6f}, that of {peer} is {their_loss:.6f} (relative difference "
-      f"{difference:.1e}, at most {LOSS_TOLERANCE} may be), and the cosine of the gradients is {cosine:.6f} (more than "
-      f"{LEAST_COSINE} must be): they do not compute the same, and nothing was timed."
+      f"{difference:.1e}, at most {LOSS_TOLERANCE} may be), and the least cosine of the gradients is {cosine:.6f} "
+      f"(more than {LEAST_COSINE} must be): they do not compute the same, and nothing was timed."
     )
   return {"loss_difference": difference, "gradient_cosine": cosine}
 
 
-def _cosine(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> float:
-  def dot(x: dict, y: dict) -> float:
-    return sum(float(np.vdot(x[name].astype(np.float64), y[name].astype(np.float64))) for name in x)
+def _least_cosine(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float:
+  """The least cosine of a tensor and its peer, or of all together; NaN where one is NaN."""
+  products = {name: _products(ours[name], theirs[name]) for name in ours}  # ours · theirs, ours², theirs²
+  total = np.sum(list(products.values()), axis=0)
+  counted = [p for p in products.values() if not max(p[1:]) < _NEGLIGIBLE**2 * max(total[1:])]
+  return float(np.min([p[0] / max(np.sqrt(p[1] * p[2]), np.finfo(float).tiny) for p in [total, *counted]]))
 
-  return dot(a, b) / (dot(a, a) * dot(b, b)) ** 0.5
+
+def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+  a, b = (array.astype(np.float64) for array in (a, b))
+  return np.array([np.vdot(a, b), np.vdot(a, a), np.vdot(b, b)])

@@ -21,6 +21,7 @@ def calls(monkeypatch):
     step = 1.0 if job.contender == "ours" else 2.0 + runs
     timed = dict(
       seconds=[step] * job.steps,
+      processor_seconds=1.5 * step * job.steps,
       tokens=16 * job.steps,
       positions=32,
       gemm_flops=640.0,
@@ -68,6 +69,7 @@ def test_rates_and_shares(calls, make_job):
   ours = run(make_job, [], 2)["contenders"]["ours"]
   assert ours["tokens_per_second"] == 16
   assert ours["positions_per_second"] == 32
+  assert ours["processor_seconds_per_step"] == 1.5
   assert ours["mfu"] == 0.1
   assert ours["gemm_fraction"] == 0.5
   assert (ours["compile_seconds_cold"], ours["compile_seconds_warm"]) == (5.0, 2.5)
