@@ -19,25 +19,30 @@ shift
 retries=${RETRIES:-5}
 delay=${DELAY:-10}
 child=0
-stopped=
+stopped= # the signal that asks to stop
+forwarded=
 
 checkpoints() { # all below the workdir: a run with several seeds has several folders of them
   find "$workdir" -path '*/checkpoints/*' -prune -regex '.*/[0-9]+' 2>/dev/null | sort
 }
 
 forward() {
-  stopped=1
-  ((child)) && kill -s "$1" "$child" 2>/dev/null
+  ((child)) && kill -s "$stopped" "$child" 2>/dev/null && forwarded=1
 }
-trap 'forward TERM' TERM
-trap 'forward INT' INT
+start() { # in the background; a signal that came before the number of the child was known is forwarded now
+  [[ $stopped ]] && exit $((128 + $(kill -l "$stopped")))
+  "$@" &
+  child=$!
+  [[ $stopped && ! $forwarded ]] && forward
+}
+trap 'stopped=TERM; forward' TERM
+trap 'stopped=INT; forward' INT
 set -m # the command gets a process group of its own: Ctrl-C reaches it once, through the trap
 
 failures=0
 while true; do
   before=$(checkpoints)
-  "$@" &
-  child=$!
+  start "$@"
   wait "$child"
   status=$?
   while kill -0 "$child" 2>/dev/null; do # a trapped signal ends `wait` before the command ends
@@ -52,8 +57,7 @@ while true; do
   ((status == 75)) || pause=$((delay << (failures - 1)))
   pause=$((pause < 300 ? pause : 300))
   echo "supervise: status $status; starting again in $pause s ($failures of $retries without a new checkpoint)" >&2
-  sleep "$pause" &
-  child=$!
+  start sleep "$pause"
   wait "$child"
   child=0
   [[ $stopped ]] && exit "$status"

@@ -284,7 +284,8 @@ class TestImport:
     start = start_of_run(str(tmp_path / "run"))
     assert_equal(start.restore(start.specs), found.params)
     assert (start.task, start.step, start.tokenizer) == ("pretrain", 0, "")
-    assert start.model == found.model | {"dtype": "auto", "remat": "none", "layer_loop": "scan"}
+    runtime = {"dtype": "auto", "remat": "none", "layer_loop": "scan", "attention": "auto"}
+    assert start.model == found.model | runtime
 
   def test_refuses_a_workdir_in_use(self, albert, tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)

@@ -12,9 +12,9 @@ from tests.conftest import ROOT
 START = 'cd "$1"; n=$(($(cat starts 2>/dev/null || echo 0) + 1)); echo $n > starts; '
 
 
-def supervise(folder, script: str) -> subprocess.Popen:
+def supervise(folder, script: str, path: str = "/usr/bin:/bin") -> subprocess.Popen:
   command = [ROOT / "scripts" / "supervise.sh", folder, "bash", "-c", START + script, "run", folder]
-  environment = {"PATH": "/usr/bin:/bin", "RETRIES": "2", "DELAY": "0"}
+  environment = {"PATH": path, "RETRIES": "2", "DELAY": "0"}
   return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
@@ -50,6 +50,21 @@ def test_a_signal_goes_to_the_command_and_its_status_is_final(tmp_path, number):
   assert job.wait(timeout=30) == 75
   assert starts(tmp_path) == 1
   assert (tmp_path / "signals").read_text() == "got\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_command_starts_is_not_lost(tmp_path, number):
+  """While the supervisor looks for checkpoints its traps have to wait."""
+  slow = tmp_path / "bin" / "find"
+  slow.parent.mkdir()
+  slow.write_text('#!/bin/bash\ntouch "$1/looking"; sleep 0.3; exec /usr/bin/find "$@"')
+  slow.chmod(0o755)
+  job = supervise(tmp_path, "sleep 60", path=f"{slow.parent}:/usr/bin:/bin")
+  while not (tmp_path / "looking").exists():
+    time.sleep(0.02)
+  job.send_signal(number)
+  assert job.wait(timeout=30) == 128 + number
+  assert not (tmp_path / "starts").exists()
 
 
 def test_the_usage(tmp_path):
