@@ -63,7 +63,7 @@ class Notices:
   def __init__(self, peers: Peers):
     self._peers, self._lock = peers, threading.Lock()
     self._noticed: float | None = None
-    self._leaving = False
+    self._leaving = self._woke = False
     self._counting = False
     self._passed, self._stop_at = 0, None
     self._over, self._has_agreed = threading.Event(), threading.Event()
@@ -92,7 +92,9 @@ class Notices:
   def on_signal(self, number: int) -> None:
     """Takes a signal."""
     now = time.monotonic()
-    if self._noticed is None:
+    if self._woke:  # it is our own, for the main thread
+      self._woke = False
+    elif self._noticed is None:
       name = signal.Signals(number).name
       say(f"{name}: ends with status {EXIT_CODE} as soon as the run is saved; once more ends it at once")
       self._start(now, self._peers.tell)
@@ -133,7 +135,7 @@ class Notices:
       if all(passed):
         self._stop_at = max(passed) + 1
       elif leaves:
-        self._leaving = True
+        self._leaving = self._woke = True
         signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
     self._has_agreed.set()
     if leaves:

@@ -112,7 +112,15 @@ PROGRAM = """
 import ctypes, sys, time
 from albert_jax.training import preemption
 preemption.GRACE = 0.5
-with preemption.handled(preemption.Alone()):
+
+class Peers(preemption.Alone):
+  def gather(self, value):
+    if "slow" in sys.argv:
+      preemption._ECHO = 0.1
+      time.sleep(0.3)
+    return [value]
+
+with preemption.handled(Peers()):
   try:
     with preemption.graceful():
       try:
@@ -156,6 +164,10 @@ def test_the_same_notice_twice_is_one():
 
 def test_with_nothing_to_save_the_program_unwinds():
   assert signalled(signals=[signal.SIGTERM]) == (75, "closed\n")
+
+
+def test_the_signal_that_wakes_the_main_thread_is_no_second_notice():
+  assert signalled("slow", signals=[signal.SIGTERM]) == (75, "closed\n")
 
 
 def test_a_main_thread_that_is_busy_is_not_waited_for():
