@@ -63,7 +63,7 @@ def measure(job: Job) -> Found:
     processor's, for a batch), `checkpoint_bytes` and `checkpoint_seconds`.
   """
   task = make_task(job.config)
-  program = make_program(job.config, task)
+  program = make_program(job.config, task, jax.devices()[: job.devices or None])
   size = job.config.train.batch_size
   compiled = program.train_step.lower(program.state, task.batch_specs(size)).compile()
   sent: Counter[str] = Counter()
