@@ -3,6 +3,7 @@
 Ours takes packed rows as they are. For the peers the same examples, with the same masks, are laid one to a row.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,9 +36,12 @@ def make_rows(task: Task, lengths: str, seed: int = 0) -> Rows:
     return task.load_data().train
   if not isinstance(task, PretrainTask):
     raise InputError(f"--lengths={lengths} makes random text for pretraining: --lengths=data takes the config's own.")
+  settings = task.batch
+  if settings.pair_objective == "nsp":  # whose random second segment may be too short to fill a row; costs are the same
+    settings = dataclasses.replace(settings, pair_objective="sop")
   vocabulary = make_synthetic_vocabulary(task.encoder.vocab_size, seed=seed)
-  examples = make_examples(task.batch, task.encoder.vocab_size, full=lengths == "full", seed=seed)
-  return PretrainingRows(examples, vocabulary, task.batch, shuffle=True)
+  examples = make_examples(settings, task.encoder.vocab_size, full=lengths == "full", seed=seed)
+  return PretrainingRows(examples, vocabulary, settings, shuffle=True)
 
 
 def make_examples(settings: BatchSettings, vocab_size: int, *, full: bool, seed: int) -> MemoryExamples:

@@ -1,9 +1,11 @@
 import dataclasses
+import time
 
 import numpy as np
 import pytest
 
-from albert_jax.benchmarking import files, ours, peers_transformers, weights
+from albert_jax.benchmarking import files, ours, peers_transformers, timing, weights
+from albert_jax.benchmarking.job import OURS
 from albert_jax.errors import InputError
 from albert_jax.tasks import make_task
 from tests.benchmarking.conftest import tiny
@@ -32,6 +34,20 @@ def test_peers_compute_the_same(name, lengths, values, peer, make_job):
   gate = weights.check_gates(job.gradient_file, theirs.gradient_file, peer)
   assert gate["loss_difference"] < 1e-5
   assert gate["gradient_cosine"] > 0.99999
+
+
+@pytest.mark.parametrize("peer", ["transformers", "tuned"])
+def test_peers_take_as_many_steps_as_asked(peer, make_job, monkeypatch):
+  monkeypatch.setitem(timing.GEMM_SIZES, "cpu", (64,))
+  job = dataclasses.replace(make_job("bert_base"), contender=peer, started=time.time())
+  ours.prepare(job)
+  ours.export(dataclasses.replace(job, contender=OURS))
+  found = peers_transformers.measure(job)
+  assert len(found["seconds"]) == job.steps
+  assert min(found["seconds"]) > 0
+  assert found["processor_seconds"] > 0
+  assert found["first_step_seconds"] > 0
+  assert found["tokens"] == job.steps * found["positions"]  # full rows
 
 
 class TestGates:

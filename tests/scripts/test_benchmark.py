@@ -17,7 +17,7 @@ def benchmark(*arguments, check=True):
 
 
 def test_json_and_table(tmp_path):
-  done = benchmark("--steps=2", "--warmup=1", "--repeats=1", "--peers=tuned", f"--output={tmp_path}/found.json")
+  done = benchmark("--steps=2", "--warmup=1", "--repeats=1", f"--output={tmp_path}/found.json")
   found = json.loads((tmp_path / "found.json").read_text())
   ours = found["contenders"]["ours"]
   assert ours["tokens_per_second"] > 0
@@ -26,14 +26,11 @@ def test_json_and_table(tmp_path):
   assert ours["step_p50_seconds"] <= ours["step_p95_seconds"]
   assert 0 < ours["compile_seconds_warm"] < ours["compile_seconds_cold"] < ours["first_step_seconds_cold"]
   assert ours["memory"]["planned"] > 3 * 4 * found["facts"]["params"]
-  assert found["contenders"]["tuned"]["memory"]["resident"] > 0
-  assert found["gates"]["tuned"]["gradient_cosine"] > 0.999
-  assert found["ratios"]["tuned"]["lowest"] > 0
   assert found["facts"]["fill"] == 1.0
   parts = found["parts"]
   names = ("encoder_forward", "encoder_backward", "heads", "optimizer")
   assert abs(sum(parts[name] for name in names) - parts["step"]) < 1e-9
-  assert "| tuned |" in done.stdout
+  assert "| ours |" in done.stdout
   assert found["config"]["model"]["layers"] == 1
 
 
