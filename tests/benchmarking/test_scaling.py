@@ -21,11 +21,11 @@ def test_data_parallelism_sends_as_much_however_many_devices(make_job):
 
 
 def test_a_checkpoint_of_eight_devices_holds_the_state_once(make_job):
-  found = scaling.measure(make_job("albert_base", **{"train.batch_size": 16}))
+  large = {"train.batch_size": 16, "model.vocab_size": 50_000}  # beside which names and checksums count for little
+  found = scaling.measure(make_job("albert_base", **large))
   assert found["step_seconds"] > 0
   assert found["input_seconds"] > 0
-  # Names and checksums count for much in so small a model.
-  assert 1 < found["checkpoint_bytes"] / found["state_bytes"] < 2
+  assert 0.5 < found["checkpoint_bytes"] / found["state_bytes"] < 1.5  # the moments of unseen words compress well
 
 
 def test_microbatches_take_a_larger_batch_at_the_same_memory(make_job):

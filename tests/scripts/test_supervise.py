@@ -1,5 +1,6 @@
 """The supervisor, with a shell command in the place of a training run."""
 
+import functools
 import signal
 import subprocess
 import time
@@ -15,7 +16,9 @@ START = 'cd "$1"; n=$(($(cat starts 2>/dev/null || echo 0) + 1)); echo $n > star
 def supervise(folder, script: str, path: str = "/usr/bin:/bin") -> subprocess.Popen:
   command = [ROOT / "scripts" / "supervise.sh", folder, "bash", "-c", START + script, "run", folder]
   environment = {"PATH": path, "RETRIES": "2", "DELAY": "0"}
-  return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+  # Whoever starts the tests in the background has SIGINT ignored, which no shell below can trap.
+  heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+  return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
 
 
 def starts(folder) -> int:
