@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 import ml_collections
 
 from albert_jax.errors import InputError
+from albert_jax.files import new_file
 
 FILE = "config.json"
 
@@ -20,11 +20,8 @@ def make_settings(cls, record: ml_collections.ConfigDict, **more):
 
 def save_config(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Writes `config.json`, whole or not at all."""
-  path = Path(workdir) / FILE
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_suffix(".tmp")
-  temporary.write_text(config.to_json_best_effort(indent=2) + "\n", encoding="utf-8")
-  os.replace(temporary, path)
+  with new_file(Path(workdir) / FILE) as path:
+    path.write_text(config.to_json_best_effort(indent=2) + "\n", encoding="utf-8")
 
 
 def load_config(workdir: str) -> ml_collections.ConfigDict:

@@ -19,9 +19,10 @@ from flax import nnx
 
 from albert_jax import cli
 from albert_jax.errors import InputError
-from albert_jax.interop.huggingface import RUNTIME, read_huggingface
+from albert_jax.interop.huggingface import read_huggingface
 from albert_jax.models.encoder import Encoder
-from albert_jax.tasks.settings import encoder_config
+from albert_jax.models.heads import definition
+from albert_jax.tasks.settings import RUNTIME, encoder_config
 
 SOURCE = flags.DEFINE_string("source", None, "Folder with config.json, safetensors and tokenizer.", required=True)
 TEXT = flags.DEFINE_string("text", "", "More texts, one a line.")
@@ -83,11 +84,11 @@ def _their_ids(texts: list[str]) -> list[list[int]]:
 
 def _encoder(found):
   config = encoder_config(ml_collections.ConfigDict(found.model | RUNTIME | {"dtype": "float32"}))
-  definition = nnx.split(nnx.eval_shape(lambda: Encoder(config, rngs=nnx.Rngs(0))))[0]
+  graph = definition(lambda: Encoder(config, rngs=nnx.Rngs(0)))
 
   @jax.jit
   def encode(params, *rows):
-    return nnx.merge(definition, params)(*rows, None)
+    return nnx.merge(graph, params)(*rows, None)
 
   return functools.partial(encode, found.params["encoder"])
 

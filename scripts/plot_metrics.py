@@ -18,6 +18,7 @@ from absl import flags
 from albert_jax import cli
 from albert_jax.config import load_config
 from albert_jax.errors import InputError
+from albert_jax.files import new_file
 from albert_jax.training.metrics import FILE
 
 METRICS = {
@@ -151,11 +152,9 @@ def save(figure, output: str) -> None:
   known = figure.canvas.get_supported_filetypes()
   if kind not in known:
     raise InputError(f"--output={output}: the ending must be one of .{', .'.join(sorted(known))}.")
-  temporary = path.with_name(path.name + ".tmp")
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(temporary, format=kind, dpi=160)
-    os.replace(temporary, path)
+    with new_file(path) as temporary:
+      figure.savefig(temporary, dpi=160)
   except OSError as error:
     raise InputError(f"--output={output} cannot be written ({error.strerror}).") from error
 

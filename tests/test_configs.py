@@ -91,6 +91,10 @@ def test_dry_run_divides_memory_over_the_mesh():
     ({"checkpoint.keep": 0}, "checkpoint.keep must be at least 1"),
     ({"eval.every": -1}, "eval.every"),
     ({"train.batch_size": 12}, "multiple of 8"),
+    ({"model.attention": "flash"}, "Unknown model.attention"),
+    ({"model.attention": "cudnn"}, r'model.attention "cudnn" needs a GPU \(this is a CPU\)'),
+    ({"model.attention": "splash"}, "needs model.attention_dropout 0"),
+    ({"train.compiler_options": "fast"}, "train.compiler_options"),
   ],
 )
 def test_mistakes_are_named_before_anything_is_compiled(override_values, message):

@@ -44,10 +44,10 @@ def time_parts(program: Program, batch: Batch, *, runs: int) -> dict[str, Any]:
 def _pieces(program: Program, state, batch: Batch) -> dict[str, Any]:
   """Functions that run a compiled piece, and wait for it."""
   task, seed = program.task, program.config.seed
-  definition = nnx.split(nnx.eval_shape(lambda: Encoder(task.encoder, rngs=nnx.Rngs(0))))[0]
+  graph = heads.definition(lambda: Encoder(task.encoder, rngs=nnx.Rngs(0)))
 
   def encode(params, batch, rng):
-    return heads.encode(nnx.merge(definition, params["encoder"]), batch, rng)
+    return heads.encode(nnx.merge(graph, params["encoder"]), batch, rng)
 
   def encoder_loss(params, batch, rng, weights_BTD):
     return jnp.sum(encode(params, batch, rng) * weights_BTD, dtype=jnp.float32)

@@ -11,6 +11,7 @@ from albert_jax.data.tokenizer_folder import DEFINITION, load_folder
 from albert_jax.data.tokenizer_sentencepiece import SentencePieceTokenizer, train_sentencepiece
 from albert_jax.data.tokenizer_wordpiece import WordPieceTokenizer, train_wordpiece
 from albert_jax.errors import InputError, unknown
+from albert_jax.files import new_file
 from albert_jax.messages import say
 
 TRAINING_VERSION = 1  # raise it when the same text gives another vocabulary
@@ -64,11 +65,8 @@ def train_tokenizer(
     raise InputError(f"{path!r} should end in {suffix}: that is how a {kind} vocabulary is recognised.")
   lines = (line for text in texts for line in document_sentences(text, "paragraphs"))
   content = train(lines, vocab_size, lowercase=lowercase)
-  os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-  temporary = f"{path}.{os.getpid()}.tmp"
-  with open(temporary, "wb") as f:
-    f.write(content)
-  os.replace(temporary, path)
+  with new_file(path) as temporary:
+    temporary.write_bytes(content)
   return load_tokenizer(path, lowercase=lowercase)
 
 

@@ -13,7 +13,7 @@ from albert_jax.data.tokenizer_json import COMMA_PENALTY, ends_in_digit_comma, t
 from albert_jax.data.tokenizer_sentencepiece import SentencePieceTokenizer
 from albert_jax.data.tokenizer_wordpiece import WordPieceTokenizer
 from albert_jax.errors import InputError
-from albert_jax.folders import new_folder
+from albert_jax.files import new_folder
 
 FOLDER = "tokenizer"  # of a workdir
 DEFINITION, SETTINGS = "tokenizer.json", "tokenizer_config.json"

@@ -16,7 +16,7 @@ from albert_jax.data.tokenizer import load_tokenizer
 from albert_jax.data.tokenizer_base import Tokenizer
 from albert_jax.data.tokenizer_folder import save_tokenizer
 from albert_jax.errors import InputError
-from albert_jax.folders import new_folder
+from albert_jax.files import new_folder
 from albert_jax.interop.fields import albert_layout, config_fields
 from albert_jax.interop.model_card import model_card
 from albert_jax.interop.tensor_files import FILE as TENSORS_FILE

@@ -16,16 +16,14 @@ from albert_jax.data.tokenizer_base import Tokenizer
 from albert_jax.data.tokenizer_folder import FOLDER as TOKENIZER_FOLDER
 from albert_jax.data.tokenizer_folder import has_tokenizer, load_folder, save_tokenizer
 from albert_jax.errors import InputError
-from albert_jax.folders import new_folder
+from albert_jax.files import new_folder
 from albert_jax.interop import fields as config_fields
 from albert_jax.interop.tensor_files import read_json, read_tensors
 from albert_jax.interop.tensor_names import entries, param_specs, part_modules, to_ours
-from albert_jax.tasks.settings import encoder_config
+from albert_jax.tasks.settings import RUNTIME, encoder_config
 from albert_jax.training.checkpoint import Checkpoints
 from albert_jax.training.step import TrainState
 
-# Of a `model` record, not of a model.
-RUNTIME = {"dtype": "auto", "remat": "none", "layer_loop": "scan", "attention": "auto"}
 _LISTED = 10
 
 

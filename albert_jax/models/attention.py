@@ -82,47 +82,31 @@ def choose(asked: str, *, platform: str, dtype: jnp.dtype, length: int, head_dim
   Raises:
     InputError: the one that is asked for cannot do this.
   """
-  obstacles = {
-    "xla": [],
-    "cudnn": _obstacles_of_cudnn(platform, dtype, head_dim, has_dropout),
-    "splash": _obstacles_of_splash(platform, length, has_dropout),
+  needs = {
+    "xla": {},
+    "cudnn": {
+      f"a GPU (this is a {platform.upper()})": platform == "gpu",
+      'model.dtype "bfloat16"': dtype == jnp.bfloat16,
+      f"heads of 8·n ≤ {CUDNN_LARGEST_HEAD} columns (these have {head_dim})": head_dim % 8 == 0
+      and head_dim <= CUDNN_LARGEST_HEAD,
+      "model.attention_dropout 0": not has_dropout,
+    },
+    "splash": {
+      "a TPU (this is a GPU)": platform != "gpu",
+      f"rows of {SPLASH_BLOCK}·n positions (these have {length})": length % SPLASH_BLOCK == 0,
+      "model.attention_dropout 0": not has_dropout,
+    },
   }
   if asked != "auto":
-    if obstacles[asked]:
-      raise InputError(
-        f'model.attention "{asked}" needs {" and ".join(obstacles[asked])}; "auto" takes what can be had.'
-      )
+    missing = [need for need, is_met in needs[asked].items() if not is_met]
+    if missing:
+      raise InputError(f'model.attention "{asked}" needs {" and ".join(missing)}; "auto" takes what can be had.')
     return asked
-  if platform == "gpu" and not obstacles["cudnn"]:
+  if platform == "gpu" and all(needs["cudnn"].values()):
     return "cudnn"
-  if platform == "tpu" and length >= 512 and not obstacles["splash"]:
+  if platform == "tpu" and length >= 512 and all(needs["splash"].values()):
     return "splash"
   return "xla"
-
-
-def _obstacles_of_cudnn(platform: str, dtype: jnp.dtype, head_dim: int, has_dropout: bool) -> list[str]:
-  return [
-    need
-    for need, is_missing in (
-      (f"a GPU (this is a {platform.upper()})", platform != "gpu"),
-      ('model.dtype "bfloat16"', dtype != jnp.bfloat16),
-      (f"heads of 8·n ≤ {CUDNN_LARGEST_HEAD} columns (these have {head_dim})", head_dim % 8 or head_dim > 128),
-      ("model.attention_dropout 0", has_dropout),
-    )
-    if is_missing
-  ]
-
-
-def _obstacles_of_splash(platform: str, length: int, has_dropout: bool) -> list[str]:
-  return [
-    need
-    for need, is_missing in (
-      ("a TPU (this is a GPU)", platform == "gpu"),
-      (f"rows of {SPLASH_BLOCK}·n positions (these have {length})", length % SPLASH_BLOCK),
-      ("model.attention_dropout 0", has_dropout),
-    )
-    if is_missing
-  ]
 
 
 def _xla(q_BTHK, k_BSHK, v_BSHK, examples_BT, dropout_rate: float, rng) -> jax.Array:

@@ -94,7 +94,8 @@ class Encoder(nnx.Module):
 
     # A loop saves what the backward pass needs by copying it, which costs CPUs a tenth of a step; a TPU's compiler does
     # better, and takes long over many layers.
-    is_unrolled = {"auto": current().platform != "tpu"}.get(self.config.layer_loop, self.config.layer_loop == "unroll")
+    loop = self.config.layer_loop
+    is_unrolled = loop == "unroll" or (loop == "auto" and current().platform != "tpu")
     if self.config.remat != "none":
       layer = jax.checkpoint(layer, policy=_REMAT_POLICIES[self.config.remat], prevent_cse=is_unrolled)
     unroll = self.config.layers if is_unrolled else 1

@@ -1,5 +1,7 @@
 """What sits on an encoder: pooler and heads, and the models that they make."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -9,6 +11,11 @@ from albert_jax.models.encoder import Encoder
 from albert_jax.models.layers import Dense, LayerNorm, activation
 from albert_jax.models.placement import constrain
 from albert_jax.models.sizes import EncoderConfig
+
+
+def definition(make: Callable[[], nnx.Module]) -> nnx.GraphDef:
+  """What a module is beside its weights, of which none is made: `nnx.merge(definition, params)` is the module."""
+  return nnx.split(nnx.eval_shape(make))[0]
 
 
 def gather(x_BTD: jax.Array, positions_BM: jax.Array) -> jax.Array:

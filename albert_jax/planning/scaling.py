@@ -1,13 +1,12 @@
 """How memory and transfers change as a slice grows, with as many rows on each chip."""
 
 import dataclasses
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import ml_collections
 
 from albert_jax.errors import InputError
+from albert_jax.files import new_file
 from albert_jax.planning.chips import chip_of, open_topology
 from albert_jax.planning.compiled import QUICK, Choice, Compiled, TooLarge, compile_step
 
@@ -85,12 +84,9 @@ def draw(points: list[Point], name: str, output: str) -> None:
   _stack(transfers, points, [point.compiled.sent for point in points], "sent by a chip in a step (MiB)", MIB)
   rows = points[0].batch_size // points[0].chips
   figure.suptitle(f"{name} on {points[0].topology.partition(':')[0]}, {rows} rows on each chip")
-  path = Path(output)
-  temporary = path.with_name(f"tmp_{path.name}")
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(temporary, dpi=160)
-    os.replace(temporary, path)
+    with new_file(output) as path:
+      figure.savefig(path, dpi=160)
   except (OSError, ValueError) as error:
     raise InputError(f"--picture={output} cannot be written ({error}).") from error
 

@@ -9,7 +9,7 @@ from flax import nnx
 
 from albert_jax.errors import unknown
 from albert_jax.models.encoder import Encoder
-from albert_jax.models.heads import ClassificationModel, PretrainingModel, SpanModel, encode
+from albert_jax.models.heads import ClassificationModel, PretrainingModel, SpanModel, definition, encode
 from albert_jax.models.sizes import EncoderConfig
 
 Forward = Callable[..., tuple[jax.Array, ...]]  # (params, batch, static arguments by name) → arrays [B, ...]
@@ -18,11 +18,11 @@ POOLINGS = ("mean", "cls")
 
 def make_encode(config: EncoderConfig) -> Forward:
   """Forward with `pooling`: (vectors_BD,), float32; "mean" is over all tokens, [CLS] and [SEP] too."""
-  definition = _definition(lambda rngs: Encoder(config, rngs=rngs))
+  graph = definition(lambda: Encoder(config, rngs=nnx.Rngs(0)))
 
   @functools.partial(jax.jit, static_argnames="pooling")
   def forward(params, batch, *, pooling):
-    x_BTD = encode(nnx.merge(definition, params["encoder"]), batch, None).astype(jnp.float32)
+    x_BTD = encode(nnx.merge(graph, params["encoder"]), batch, None).astype(jnp.float32)
     if pooling == "cls":
       return (x_BTD[:, 0],)
     if pooling != "mean":
@@ -38,11 +38,11 @@ def make_fill(config: EncoderConfig, pieces: int) -> Forward:
 
   The batch has a field `mlm_positions` [B, M].
   """
-  definition = _definition(lambda rngs: PretrainingModel(config, pair=False, rngs=rngs))
+  graph = definition(lambda: PretrainingModel(config, pair=False, rngs=nnx.Rngs(0)))
 
   @functools.partial(jax.jit, static_argnames="top")
   def forward(params, batch, *, top):
-    model = nnx.merge(definition, {name: params[name] for name in ("encoder", "mlm")})
+    model = nnx.merge(graph, {name: params[name] for name in ("encoder", "mlm")})
     logits_BMV, _ = model(batch, None)
     return tuple(jax.lax.top_k(jax.nn.softmax(logits_BMV)[..., :pieces], top))
 
@@ -51,11 +51,11 @@ def make_fill(config: EncoderConfig, pieces: int) -> Forward:
 
 def make_classify(config: EncoderConfig, outputs: int) -> Forward:
   """Forward: (logits_BC,)."""
-  definition = _definition(lambda rngs: ClassificationModel(config, outputs, dropout=0.0, rngs=rngs))
+  graph = definition(lambda: ClassificationModel(config, outputs, dropout=0.0, rngs=nnx.Rngs(0)))
 
   @jax.jit
   def forward(params, batch):
-    model = nnx.merge(definition, {name: params[name] for name in ("encoder", "pooler", "classifier")})
+    model = nnx.merge(graph, {name: params[name] for name in ("encoder", "pooler", "classifier")})
     return (model(batch, None),)
 
   return forward
@@ -63,14 +63,10 @@ def make_classify(config: EncoderConfig, outputs: int) -> Forward:
 
 def make_span(config: EncoderConfig) -> Forward:
   """Forward: (start_logits_BT, end_logits_BT)."""
-  definition = _definition(lambda rngs: SpanModel(config, rngs=rngs))
+  graph = definition(lambda: SpanModel(config, rngs=nnx.Rngs(0)))
 
   @jax.jit
   def forward(params, batch):
-    return nnx.merge(definition, {name: params[name] for name in ("encoder", "span")})(batch, None)
+    return nnx.merge(graph, {name: params[name] for name in ("encoder", "span")})(batch, None)
 
   return forward
-
-
-def _definition(make: Callable[[nnx.Rngs], nnx.Module]) -> nnx.GraphDef:
-  return nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))[0]

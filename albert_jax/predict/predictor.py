@@ -27,7 +27,7 @@ from albert_jax.predict.fill_mask import encode_masked, read_fillings
 from albert_jax.predict.methods import METHODS
 from albert_jax.predict.results import Answer, Choice, Label, make_choice, make_label
 from albert_jax.predict.texts import Text, as_list, split_pairs
-from albert_jax.tasks.settings import encoder_config
+from albert_jax.tasks.settings import RUNTIME, encoder_config
 from albert_jax.tasks.squad_answers import AnswerSettings
 from albert_jax.training.parameters import count
 from albert_jax.training.start import Start
@@ -82,8 +82,7 @@ class Predictor:
       data: the record `config.data` of its run, or what of it is known.
       dtype: of the computation.
     """
-    runtime = {"dtype": dtype, "remat": "none", "layer_loop": "scan", "attention": "auto"}
-    self.config = encoder_config(ml_collections.ConfigDict({**start.model, **runtime}))
+    self.config = encoder_config(ml_collections.ConfigDict({**start.model, **RUNTIME, "dtype": dtype}))
     if tokenizer.vocab_size > self.config.vocab_size:
       raise InputError(
         f"The tokenizer {tokenizer.path} has {tokenizer.vocab_size} pieces, but the model {start.path} knows "

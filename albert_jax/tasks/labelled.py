@@ -17,6 +17,7 @@ from albert_jax.data.tokenizer import resolve_tokenizer
 from albert_jax.data.tokenizer_base import Tokenizer
 from albert_jax.errors import InputError
 from albert_jax.models.flops import flops_per_token
+from albert_jax.models.heads import definition
 from albert_jax.tasks.settings import encoder_config
 from albert_jax.training.task import Batch, Outputs, TaskData, Terms
 
@@ -136,7 +137,7 @@ class LabelledTask(abc.ABC):
 
   @functools.cached_property
   def _definition(self) -> nnx.GraphDef:
-    return nnx.split(nnx.eval_shape(lambda: self._make_model(jax.random.key(0))))[0]
+    return definition(lambda: self._make_model(jax.random.key(0)))
 
   def _open_tokenizer(self, texts: Sequence[str]) -> Tokenizer:
     """The tokenizer that `data.tokenizer` names; one of the form `train:KIND:SIZE` is trained on the texts."""

@@ -16,7 +16,7 @@ from albert_jax.data.pipeline import ROWS_ALGORITHM, PretrainingRows
 from albert_jax.data.prepare import prepare_from_config
 from albert_jax.errors import InputError
 from albert_jax.models.flops import flops_per_token
-from albert_jax.models.heads import PretrainingModel, encode, gather
+from albert_jax.models.heads import PretrainingModel, definition, encode, gather
 from albert_jax.models.sizes import EncoderConfig
 from albert_jax.tasks.settings import encoder_config
 from albert_jax.tasks.terms import cross_entropy, fill
@@ -53,7 +53,7 @@ class PretrainTask:
     self._data, self._seed, self._loss_chunks = data, seed, loss_chunks
     self._pair = batch.pair_objective != "none"
     self.losses = ("mlm_loss", "pair_loss") if self._pair else ("mlm_loss",)
-    self._definition = nnx.split(nnx.eval_shape(lambda: self._make_model(jax.random.key(0))))[0]
+    self._definition = definition(lambda: self._make_model(jax.random.key(0)))
 
   @classmethod
   def from_config(cls, config: ml_collections.ConfigDict) -> "PretrainTask":

@@ -10,6 +10,8 @@ from albert_jax.errors import InputError, unknown
 from albert_jax.models import sharing
 from albert_jax.models.sizes import EncoderConfig
 
+# What of a `model` record tells how it computes, not what it is; these are for using a model, where nothing is trained.
+RUNTIME = {"dtype": "auto", "remat": "none", "layer_loop": "scan", "attention": "auto"}
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 

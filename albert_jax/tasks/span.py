@@ -1,7 +1,6 @@
 """Answers to questions as spans of a passage, SQuAD 1.1 and 2.0 (arXiv 1810.04805, §4.2 and §4.3)."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from albert_jax.data.labelled.windows import Windows, WindowSettings, make_windo
 from albert_jax.data.source_base import digest
 from albert_jax.data.tokenizer_base import Tokenizer
 from albert_jax.errors import InputError
+from albert_jax.files import new_file
 from albert_jax.messages import say
 from albert_jax.models.heads import SpanModel
 from albert_jax.tasks.labelled import LabelledTask
@@ -125,7 +125,5 @@ class SpanTask(LabelledTask):
 
 
 def _write_json(path: Path, content: dict) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f"{path.name}.tmp")
-  temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-  os.replace(temporary, path)
+  with new_file(path) as temporary:
+    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,7 +1,8 @@
 """How programs are compiled: the cache on disk, and the compiler's options by platform, with the reason beside each.
 
-What was tried and left out: on CPUs, wider vectors (`xla_cpu_prefer_vector_width=512`), `xla_cpu_enable_fast_math` and
-no fused library calls (an empty `xla_cpu_experimental_ynn_fusion_type`) change nothing (docs/results/performance.md).
+There are none but for repeatable sums. What was tried and left out: on CPUs, wider vectors
+(`xla_cpu_prefer_vector_width=512`), `xla_cpu_enable_fast_math` and no fused library calls (an empty
+`xla_cpu_experimental_ynn_fusion_type`) change nothing (docs/results/performance.md).
 """
 
 import os
@@ -10,7 +11,6 @@ import jax
 
 from albert_jax.errors import InputError
 
-OPTIONS: dict[str, dict[str, str]] = {"cpu": {}, "gpu": {}, "tpu": {}}
 # Sums whose order is not fixed, such as that of the word table's gradient, make two runs differ in the last bits.
 DETERMINISTIC: dict[str, dict[str, str]] = {"gpu": {"xla_gpu_deterministic_ops": "true"}}
 
@@ -26,7 +26,7 @@ def compiler_options(platform: str, *, deterministic: bool, more: str) -> dict[s
   Raises:
     InputError: `more` has another form.
   """
-  options = {**OPTIONS.get(platform, {}), **(DETERMINISTIC.get(platform, {}) if deterministic else {})}
+  options = dict(DETERMINISTIC.get(platform, {})) if deterministic else {}
   for item in filter(None, more.split(",")):
     name, has_value, value = item.partition("=")
     if not has_value or not name.strip().startswith("xla_"):

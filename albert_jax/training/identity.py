@@ -5,7 +5,6 @@ the fingerprints of data and tokenizer, which stand for the paths that they are 
 """
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import ml_collections
 
 from albert_jax.config import differences, load_config, save_config
 from albert_jax.errors import InputError, unknown
+from albert_jax.files import new_file
 from albert_jax.training.task import TaskData
 
 FILE = "fingerprints.json"
@@ -68,10 +68,8 @@ def check_allowed(config: ml_collections.ConfigDict, allowed: Sequence[str]) -> 
 def save_identity(workdir: str, config: ml_collections.ConfigDict, data: TaskData) -> None:
   """Writes `config.json` and the fingerprints, each whole or not at all."""
   save_config(config, workdir)
-  path = Path(workdir) / FILE
-  temporary = path.with_suffix(".tmp")
-  temporary.write_text(json.dumps(_fingerprints(data), indent=2) + "\n", encoding="utf-8")
-  os.replace(temporary, path)
+  with new_file(Path(workdir) / FILE) as path:
+    path.write_text(json.dumps(_fingerprints(data), indent=2) + "\n", encoding="utf-8")
 
 
 _NAMES = ("data", "tokenizer")

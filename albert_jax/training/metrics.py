@@ -17,6 +17,7 @@ import numpy as np
 import tqdm
 from tensorboardX import SummaryWriter
 
+from albert_jax.files import new_file
 from albert_jax.messages import say
 from albert_jax.training.task import Terms
 
@@ -199,9 +200,8 @@ def _drop_after(path: Path, step: int) -> None:
   if not path.exists():
     return
   kept = (json.dumps(record) + "\n" for record in records(path) if record["step"] <= step)
-  temporary = path.with_suffix(".tmp")
-  temporary.write_text("".join(kept), encoding="utf-8")
-  os.replace(temporary, path)
+  with new_file(path) as temporary:
+    temporary.write_text("".join(kept), encoding="utf-8")
 
 
 def records(path: Path) -> Iterator[dict]:

@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from albert_jax.config import make_settings
 from albert_jax.errors import InputError
+from albert_jax.models.attention import choose
 from albert_jax.models.placement import placed_by
 from albert_jax.training import sharding, step
 from albert_jax.training.compilation import compiler_options
@@ -136,6 +137,7 @@ def make_program(config: ml_collections.ConfigDict, task: Task, devices=None) ->
   """
   _check_counts(config)
   mesh = sharding.make_mesh(config.mesh, devices)
+  _check_attention(task, mesh)
   settings = make_settings(OptimizerSettings, config.optimizer)
   guard = make_settings(GuardSettings, config.train)
   steps, eval_every = _durations(config, task)
@@ -164,6 +166,19 @@ def _durations(config: ml_collections.ConfigDict, task: Task) -> tuple[int, int]
     steps = steps or max(1, round(by_epoch["steps"] * epoch))
     every = every or math.ceil(by_epoch["every"] * epoch)
   return steps, every
+
+
+def _check_attention(task: Task, mesh: Mesh) -> None:
+  """Tracing would find the same, but only once the data have been prepared."""
+  encoder = task.encoder
+  choose(
+    encoder.attention,
+    platform=mesh.devices.flat[0].platform,
+    dtype=encoder.dtype,
+    length=task.batch_specs(1)["tokens"].shape[-1],
+    head_dim=encoder.head_dim,
+    has_dropout=encoder.attention_dropout > 0,
+  )
 
 
 def _check_counts(config: ml_collections.ConfigDict) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import ml_collections
 
+from albert_jax.files import new_file
 from albert_jax.messages import say
 from albert_jax.training.loop import train
 from albert_jax.training.program import Program
@@ -45,7 +46,8 @@ def train_seeds(
     results.append(train(make(own), str(Path(workdir) / f"seed_{seed}"), start, allow_changes=allow_changes))
   found = {split: _spread([result[split] for result in results]) for split in results[0]}
   if jax.process_index() == 0:
-    (Path(workdir) / FILE).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    with new_file(Path(workdir) / FILE) as path:
+      path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
   for split, metrics in found.items():
     told = "  ".join(f"{name} {m['mean']:.4f} ± {m['std']:.4f}" for name, m in metrics.items())
     say(f"{split} over {config.seeds} seeds: {told}")

@@ -9,9 +9,8 @@ import transformers
 from flax import nnx
 
 from albert_jax.config import save_config
-from albert_jax.interop.huggingface import RUNTIME
 from albert_jax.models.heads import ClassificationModel, PretrainingModel, SpanModel
-from albert_jax.tasks.settings import encoder_config
+from albert_jax.tasks.settings import RUNTIME, encoder_config
 from albert_jax.training.checkpoint import Checkpoints
 from albert_jax.training.step import TrainState
 

@@ -9,6 +9,7 @@ import torch
 from albert_jax.errors import InputError
 from albert_jax.interop.huggingface import import_huggingface, read_huggingface
 from albert_jax.models.sharing import make_table
+from albert_jax.tasks.settings import RUNTIME
 from albert_jax.training.start import start_of_run
 from tests.interop.conftest import assert_equal, make_torch
 
@@ -284,8 +285,7 @@ class TestImport:
     start = start_of_run(str(tmp_path / "run"))
     assert_equal(start.restore(start.specs), found.params)
     assert (start.task, start.step, start.tokenizer) == ("pretrain", 0, "")
-    runtime = {"dtype": "auto", "remat": "none", "layer_loop": "scan", "attention": "auto"}
-    assert start.model == found.model | runtime
+    assert start.model == found.model | RUNTIME
 
   def test_refuses_a_workdir_in_use(self, albert, tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)

@@ -1,8 +1,8 @@
 """The supervisor, with a shell command in the place of a training run."""
 
-import functools
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -12,13 +12,14 @@ from tests.conftest import ROOT
 # Counts its starts in the file `starts`, then does what is asked for.
 START = 'cd "$1"; n=$(($(cat starts 2>/dev/null || echo 0) + 1)); echo $n > starts; '
 
+# Whoever starts the tests in the background has SIGINT ignored, which no shell below can trap.
+HEED = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+
 
 def supervise(folder, script: str, path: str = "/usr/bin:/bin") -> subprocess.Popen:
   command = [ROOT / "scripts" / "supervise.sh", folder, "bash", "-c", START + script, "run", folder]
   environment = {"PATH": path, "RETRIES": "2", "DELAY": "0"}
-  # Whoever starts the tests in the background has SIGINT ignored, which no shell below can trap.
-  heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-  return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+  return subprocess.Popen([sys.executable, "-ISc", HEED, *command], env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def starts(folder) -> int:

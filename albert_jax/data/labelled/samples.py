@@ -1,7 +1,6 @@
 """Small sets by rule, in the official formats: a word decides the class, so that a tiny model learns it in seconds."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from albert_jax.data.labelled.glue import GlueTask, glue_task
 from albert_jax.data.labelled.race import LETTERS
 from albert_jax.data.random import Stream, below, draw_bits
+from albert_jax.files import new_file
 
 NAME = "sample"
 ROWS = {"train": 640, "dev": 160, "test": 40}
@@ -85,7 +85,5 @@ def _write_race(folder: Path) -> None:
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-  temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-  os.replace(temporary, path)
+  with new_file(path) as temporary:
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

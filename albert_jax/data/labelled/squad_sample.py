@@ -1,13 +1,13 @@
 """A small set in the format of SQuAD, by rule: a question asks for a kind of word, which the passage has once."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
 from albert_jax.data.labelled.samples import NAME
 from albert_jax.data.random import Stream, below, draw_bits
+from albert_jax.files import new_file
 
 QUESTIONS = {"train": 640, "dev": 120}
 
@@ -26,15 +26,13 @@ def write_squad_sample(version: int, cache_dir: str) -> str:
   Version 2 leaves a sentence out of every passage, so that a third of the questions have no answer.
   """
   folder = Path(cache_dir) / NAME / f"squad{version}"
-  folder.mkdir(parents=True, exist_ok=True)
   for seed, (split, rows) in enumerate(QUESTIONS.items()):
     draws_RW = draw_bits(seed, Stream.PAIR, 0, rows, 10)
     paragraphs = [_paragraph(f"{split}{i}", draws, version) for i, draws in enumerate(draws_RW)]
     document = {"version": f"v{version}", "data": [{"title": "boats", "paragraphs": paragraphs}]}
     path = folder / f"{split}-v{('1.1', '2.0')[version - 1]}.json"
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(document), encoding="utf-8")
-    os.replace(temporary, path)
+    with new_file(path) as temporary:
+      temporary.write_text(json.dumps(document), encoding="utf-8")
   return str(folder)
 
 

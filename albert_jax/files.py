@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 import contextlib
 import os
@@ -8,6 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from albert_jax.errors import InputError
+
+
+@contextlib.contextmanager
+def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+  """A path beside `path` that takes its name when the context ends well, and is gone when it does not.
+
+  The folder is made where it is missing, and an old file replaced. The ending stays, for those who go by it.
+  """
+  final = Path(path)
+  final.parent.mkdir(parents=True, exist_ok=True)
+  temporary = final.with_name(f".{os.getpid()}-{final.name}")
+  try:
+    yield temporary
+    os.replace(temporary, final)
+  finally:
+    temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
