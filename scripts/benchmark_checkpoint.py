@@ -1,19 +1,22 @@
-"""What checkpoints cost: to write, to verify, to go on from, and as a share of the steps between two.
+"""What safety costs: checkpoints to write, to verify and to go on from, and the guard within the step.
 
     python scripts/benchmark_checkpoint.py --config=configs/albert_base.py --rows=2 --output=checkpoint.json
 
 Uses random rows of `--rows` × `data.max_length`, and a state of the config's own size. Each figure is the median of
 `--repeats`, as seconds on the clock and seconds of all cores: on a machine that is busy with other things, only the
 second says something about the program. The share counts what is written in the background as if the steps waited.
+Steps with and without the guard take turns.
 """
 
 import contextlib
+import dataclasses
 import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
@@ -23,7 +26,7 @@ from ml_collections import config_flags
 from albert_jax import cli
 from albert_jax.errors import InputError
 from albert_jax.tasks import complete, make_task
-from albert_jax.training import manifest
+from albert_jax.training import manifest, step
 from albert_jax.training.checkpoint import Checkpoints
 from albert_jax.training.program import Program, make_program
 
@@ -53,7 +56,7 @@ def main(_: list[str]) -> None:
       size = _measure_checkpoint(times, program, state, folder)
   record = report(times, size, config.checkpoint.every)
   for name, value in record.items():
-    print(f"{name:<28}{value}")
+    print(f"{name:<40}{value}")
   if _OUTPUT.value:
     Path(_OUTPUT.value).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
   print(json.dumps(record))
@@ -84,6 +87,19 @@ def _measure_checkpoint(times: Times, program: Program, state, folder: str) -> i
 
 def _measure_steps(times: Times, program: Program):
   """Takes a few steps on random rows; returns the last state."""
+  batch = _random_batch(program)
+  unguarded = dataclasses.replace(program)
+  with mock.patch.object(step, "update_if", lambda _, update, *arguments: update(*arguments)):
+    jax.block_until_ready(unguarded.train_step(program.init(0), batch))  # compiles
+  state, _ = jax.block_until_ready(program.train_step(program.init(0), batch))
+  for _ in range(_REPEATS.value):
+    for name, train_step in (("step", program.train_step), ("step without the guard", unguarded.train_step)):
+      state, _ = measure(times, name, lambda state=state, take=train_step: jax.block_until_ready(take(state, batch)))
+  return state
+
+
+def _random_batch(program: Program) -> dict[str, np.ndarray]:
+  """Rows full of one example each."""
   random, batch = np.random.default_rng(0), {}
   for name, spec in program.task.batch_specs(_ROWS.value).items():
     high = {"tokens": program.config.model.vocab_size, "mlm_labels": program.config.model.vocab_size}.get(name, 2)
@@ -91,20 +107,18 @@ def _measure_steps(times: Times, program: Program):
     batch[name] = random.integers(0, high, spec.shape).astype(spec.dtype)
   batch["examples"][:] = batch["mlm_weights"][:] = batch["pair_weights"][:] = 1
   batch["positions"][:] = np.arange(batch["positions"].shape[1])
-  state, _ = jax.block_until_ready(program.train_step(program.init(0), batch))  # compiles
-  for _ in range(_REPEATS.value):
-    state, _ = measure(times, "step", lambda state=state: jax.block_until_ready(program.train_step(state, batch)))
-  return state
+  return batch
 
 
 def report(times: Times, size: int, every: int) -> dict:
-  """Medians, and the two figures that matter: the share of the steps, and the seconds that a start takes longer."""
+  """Medians, and the figures that matter: the shares of the steps, and the seconds that a start takes longer."""
   record = {"checkpoint_bytes": size, "checkpoint_every": every}
   for kind, what in enumerate(("seconds", "core_seconds")):
     median = {name: statistics.median(pair[kind] for pair in pairs) for name, pairs in times.items()}
     save = median["save, the step waits"] + median["save, in the background"]
     record[what] = {name: round(value, 4) for name, value in median.items()}
     record[f"share_of_the_steps_in_{what}"] = round(save / (every * median["step"]), 6)
+    record[f"share_of_the_guard_in_{what}"] = round(1 - median["step without the guard"] / median["step"], 4)
     record[f"longer_start_in_{what}"] = round(median["verify"] + median["restore"] - median["new state"], 4)
   return record
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from albert_jax.training.guard import Guard, GuardSettings, judge, select
+from albert_jax.training.guard import Guard, GuardSettings, judge, update_if
 from albert_jax.training.task import Batch, Outputs, Task, Terms
 
 
@@ -87,14 +87,17 @@ def make_train_step(
   """
   gradient = make_gradient(task, **more)
 
+  def update(params_and_opt: tuple[Any, Any], gradients: Any) -> tuple[Any, Any]:
+    params, opt = params_and_opt
+    updates, opt = optimizer.update(gradients, opt, params)
+    return optax.apply_updates(params, updates), opt
+
   def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Terms]:
     gradients, terms, loss = gradient(state, batch)
     grad_norm = optax.global_norm(gradients)
     taken = state.step - state.guard.skipped  # what the optimizer counts, too
     is_good, after = judge(guard, state.guard, taken, loss, grad_norm)
-    updates, opt = optimizer.update(gradients, state.opt, state.params)
-    params = optax.apply_updates(state.params, updates)
-    params, opt = select(is_good, (params, opt), (state.params, state.opt))
+    params, opt = update_if(is_good, update, (state.params, state.opt), gradients)
     one = jnp.ones([], jnp.float32)
     terms["grad_norm"] = (grad_norm, one)
     terms["learning_rate"] = (schedule(taken), one)
