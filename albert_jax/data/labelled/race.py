@@ -1,4 +1,7 @@
-"""RACE: questions on articles with four answers to choose from (arXiv 1704.04683), from the official files."""
+"""RACE: questions on articles with four answers to choose from (arXiv 1704.04683), from the official files.
+
+The set of TFDS holds lists of lists, which it can neither write nor read without TensorFlow.
+"""
 
 import dataclasses
 import json
