@@ -106,7 +106,7 @@ class Bench:
       _wait_for_steps(job, self.reference)
       steps_began = time.monotonic()
       if any(job.wait(_LIMIT)):
-        raise RuntimeError(f"the unbroken run failed: {(self.reference / LOG).read_text()[-3000:]}")
+        raise RuntimeError(f"the unbroken run failed: {_tail(self.reference)}")
       self.seconds, self._step_seconds = time.monotonic() - began, time.monotonic() - steps_began
 
   def strike_runs(self, name: str, count: int) -> dict:
@@ -167,13 +167,14 @@ class Bench:
     if in_steps:
       _wait_for_steps(job, run)
     time.sleep(random.uniform(0, self._step_seconds if in_steps else self.seconds))
-    if job.poll() is not None:
+    phase = (run / PHASE).read_text().strip() if (run / PHASE).exists() else ""
+    struck_at, struck = time.monotonic(), random.choice(job.pids)
+    if job.poll() is not None or not _send(struck, name):
+      if any(statuses := job.wait(_LIMIT)):
+        raise RuntimeError(f"{run.name} ended with {statuses} before the signal: {_tail(run)}")
       self.seconds *= 0.7  # the machine has become faster
       self._step_seconds *= 0.7
       return None
-    phase = (run / PHASE).read_text().strip() if (run / PHASE).exists() else ""
-    struck_at, struck = time.monotonic(), random.choice(job.pids)
-    os.kill(struck, signal.Signals[name])
     statuses = job.wait(_LIMIT, stopped=struck if name == "SIGSTOP" else None)
     unfinished = any("tmp" in path.name for path in run.glob("checkpoints/*"))
     return Fault(name, phase or "start", statuses, round(time.monotonic() - struck_at, 2), unfinished)
@@ -181,6 +182,19 @@ class Bench:
   def _row_differences(self, run: Path) -> list[str]:
     rows, expected = (_rows(folder / ROWS) for folder in (run, self.reference))
     return [f"{run.name}: its {len(rows)} rows are not the {len(expected)} of the unbroken run"] * (rows != expected)
+
+
+def _send(process: int, name: str) -> bool:
+  """Sends a signal; False where the process has ended."""
+  try:
+    os.kill(process, signal.Signals[name])
+  except ProcessLookupError:
+    return False
+  return True
+
+
+def _tail(run: Path) -> str:
+  return (run / LOG).read_text()[-3000:]
 
 
 def _wait_for_steps(job: Job, run: Path) -> None:
