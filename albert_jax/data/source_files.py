@@ -13,9 +13,6 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-import pyarrow
-import pyarrow.parquet
-
 from albert_jax.data.source_base import Source, digest
 from albert_jax.errors import InputError
 
@@ -24,8 +21,18 @@ MAX_DOCUMENT = 1 << 24
 MAX_LINE = 1 << 28
 
 
+def _pyarrow():
+  """Imported only for files that need it: it starts a thread, and one that is older than the limit on malloc's arenas
+  has XLA's temporaries cleared in every step (training/memory.py).
+  """
+  import pyarrow.parquet
+
+  return pyarrow
+
+
 def _open_zst(path: str, mode: str) -> BinaryIO:
   del mode
+  pyarrow = _pyarrow()
   # pyarrow rather than zstandard, whose reader takes a truncated file for a short one.
   return io.BufferedReader(pyarrow.CompressedInputStream(pyarrow.OSFile(path), "zstd"))
 
@@ -91,7 +98,7 @@ class FilesSource(Source):
     try:
       for number, text in read_format[form](path):
         yield f"{shard}#{number}", text
-    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError, zlib.error, pyarrow.ArrowException) as e:
+    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError, zlib.error, _pyarrow().ArrowException) as e:
       raise InputError(
         f"{path}: cannot be read ({e}). Is it truncated or damaged? Compare its size and checksum with the original's."
       ) from e
@@ -115,7 +122,7 @@ class FilesSource(Source):
       yield from _document(number, row[self.text_key], where)
 
   def _read_parquet(self, path: str) -> Iterator[tuple[int, str]]:
-    with pyarrow.parquet.ParquetFile(path) as file:
+    with _pyarrow().parquet.ParquetFile(path) as file:
       if self.text_key not in file.schema_arrow.names:
         raise InputError(f"{path}: {_no_key(self.text_key, file.schema_arrow.names)}")
       number = 0

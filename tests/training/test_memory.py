@@ -1,7 +1,10 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 CODE = """
 import ctypes, resource, threading
@@ -34,3 +37,15 @@ def test_freed_memory_is_used_again(use):
   pages = (96 << 20) // 4096
   assert faults("pass", use) > 10 * pages
   assert faults("keep_freed_memory()", use) < 3 * pages
+
+
+@pytest.mark.parametrize("program", ["train", "eval"])
+def test_nothing_that_is_imported_has_a_malloc_arena_of_its_own(program):
+  code = f"""
+import {program}, ctypes
+libc = ctypes.CDLL(None)
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
+  result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+  assert result.stdout.count("<heap") == 1
