@@ -98,7 +98,7 @@ class FilesSource(Source):
     try:
       for number, text in read_format[form](path):
         yield f"{shard}#{number}", text
-    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError, zlib.error, _pyarrow().ArrowException) as e:
+    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError, zlib.error) as e:
       raise InputError(
         f"{path}: cannot be read ({e}). Is it truncated or damaged? Compare its size and checksum with the original's."
       ) from e
@@ -122,14 +122,18 @@ class FilesSource(Source):
       yield from _document(number, row[self.text_key], where)
 
   def _read_parquet(self, path: str) -> Iterator[tuple[int, str]]:
-    with _pyarrow().parquet.ParquetFile(path) as file:
-      if self.text_key not in file.schema_arrow.names:
-        raise InputError(f"{path}: {_no_key(self.text_key, file.schema_arrow.names)}")
-      number = 0
-      for batch in file.iter_batches(batch_size=256, columns=[self.text_key]):
-        for value in batch.column(0):
-          yield from _document(number, value.as_py(), f"{path}, row {number}")
-          number += 1
+    pyarrow = _pyarrow()
+    try:
+      with pyarrow.parquet.ParquetFile(path) as file:
+        if self.text_key not in file.schema_arrow.names:
+          raise InputError(f"{path}: {_no_key(self.text_key, file.schema_arrow.names)}")
+        number = 0
+        for batch in file.iter_batches(batch_size=256, columns=[self.text_key]):
+          for value in batch.column(0):
+            yield from _document(number, value.as_py(), f"{path}, row {number}")
+            number += 1
+    except pyarrow.ArrowException as e:
+      raise OSError(str(e)) from e
 
 
 def _split_name(path: str) -> tuple[str, str]:

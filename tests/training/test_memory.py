@@ -1,10 +1,9 @@
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.conftest import ROOT
 
 CODE = """
 import ctypes, resource, threading
@@ -39,7 +38,7 @@ def test_freed_memory_is_used_again(use):
   assert faults("keep_freed_memory()", use) < 3 * pages
 
 
-@pytest.mark.parametrize("program", ["train", "eval"])
+@pytest.mark.parametrize("program", ["train", "eval", "albert_jax.benchmarking.ours"])
 def test_nothing_that_is_imported_has_a_malloc_arena_of_its_own(program):
   code = f"""
 import {program}, ctypes
