@@ -38,7 +38,7 @@ class Skips:
     self._in_a_row += 1
     metrics = step_metrics(self._task, terms)
     found = {name: metrics[name] for name in ("loss", "grad_norm")}
-    self._writer.write(step, SPLIT, found)
+    self._writer.write(step, SPLIT, {"batch": step - 1, **found})  # batches count from 0
     is_finite = np.isfinite(list(found.values())).all()
     why = "a spike (train.spike_factor)" if is_finite else "not finite"
     told = f"loss {found['loss']:.4g}, gradient norm {found['grad_norm']:.4g}"

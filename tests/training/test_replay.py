@@ -78,7 +78,7 @@ def test_a_bad_batch_is_skipped_logged_and_replayed(config, tmp_path, poison, ca
   poison({3})
   program = make(config)
   train(program, str(tmp_path), None)
-  assert lines(tmp_path, "skipped") == [{"step": 4, "split": "skipped", "loss": None, "grad_norm": None}]
+  assert lines(tmp_path, "skipped") == [{"step": 4, "split": "skipped", "batch": 3, "loss": None, "grad_norm": None}]
   assert "step 4 was skipped, not finite: loss nan, gradient norm nan; 1 in a row" in capsys.readouterr().err
   logged = lines(tmp_path, "train")
   assert [line["skipped_steps"] for line in logged] == [0, 0, 0, 1, 0, 0]

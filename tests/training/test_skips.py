@@ -36,7 +36,10 @@ def test_the_terms_of_skipped_steps_count_for_nothing():
   assert meter.total("skipped_steps") == 8
   np.testing.assert_equal(
     lines,
-    [(2, "skipped", {"loss": np.nan, "grad_norm": np.inf}), (3, "skipped", {"loss": 50, "grad_norm": 3})],
+    [
+      (2, "skipped", {"batch": 1, "loss": np.nan, "grad_norm": np.inf}),
+      (3, "skipped", {"batch": 2, "loss": 50, "grad_norm": 3}),
+    ],
   )
   assert told == [
     "warning: step 2 was skipped, not finite: loss nan, gradient norm inf; 1 in a row",
