@@ -10,7 +10,8 @@ Every contender starts from the same weights and takes the same batches, made on
 tokens, rows full or of lengths that are half a row on average, or of the config's own text. Each runs in a process of
 its own, in turn, several times over. Before anything is timed, loss and gradient of the first step must agree.
 Peers (torch, transformers): `transformers`, the model with its own loss; `tuned`, an own loop that applies the
-masked-LM head at the predicted positions only; both eager, or by torch.compile. All with fused AdamW and clip 1.0.
+masked-LM head at the predicted positions only; `packed`, the same on our packed rows; all three eager, or, with
+`_compiled`, by torch.compile. All with fused AdamW and clip 1.0.
 """
 
 import datetime

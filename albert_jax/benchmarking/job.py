@@ -25,10 +25,12 @@ class Peer:
   Attributes:
     tuned: an own forward pass, with the masked-LM head on the predicted positions only, instead of the model's own.
     compiled: by `torch.compile`.
+    packed: takes our rows, several examples in each, where the others get one example a row.
   """
 
   tuned: bool
   compiled: bool
+  packed: bool = False
 
 
 PEERS = {
@@ -36,6 +38,8 @@ PEERS = {
   "transformers_compiled": Peer(tuned=False, compiled=True),
   "tuned": Peer(tuned=True, compiled=False),
   "tuned_compiled": Peer(tuned=True, compiled=True),
+  "packed": Peer(tuned=True, compiled=False, packed=True),
+  "packed_compiled": Peer(tuned=True, compiled=True, packed=True),
 }
 
 

@@ -30,10 +30,10 @@ Loss = Callable[[Inputs], torch.Tensor]
 def gate(job: Job) -> dict[str, Any]:
   """Writes the gradient of the first batch: float32, no dropout, nothing compiled."""
   torch.set_float32_matmul_precision("highest")
-  device, tuned = _device(), PEERS[job.contender].tuned
+  device, peer = _device(), PEERS[job.contender]
   model = load_model(job, device).eval()
-  (batch,) = files.load_batches(job.path / files.GATE_BATCH)
-  loss = make_loss(model, tuned=tuned)(make_inputs(batch, tuned=tuned, device=device))
+  batch = files.load_batches(job.path / (files.BATCHES if peer.packed else files.GATE_BATCH))[0]
+  loss = make_loss(model, tuned=peer.tuned)(make_inputs(batch, tuned=peer.tuned, device=device))
   loss.backward()
   tensors = model.state_dict(keep_vars=True)
   names = files.tensor_names(job.path / files.MODEL_FOLDER)
@@ -50,7 +50,7 @@ def measure(job: Job) -> dict[str, Any]:
   if device.type == "cpu":
     keep_freed_memory()  # as for ours
   dtype = torch.bfloat16 if _is_bfloat16(job, device) else torch.float32
-  made = files.load_batches(job.path / files.PEER_BATCHES)
+  made = files.load_batches(job.path / (files.BATCHES if peer.packed else files.PEER_BATCHES))
   inputs = [make_inputs(batch, tuned=peer.tuned, pin=device.type == "cuda") for batch in made]
   step = make_step(load_model(job, device).train(), job, peer, device, dtype)
   return {
@@ -83,14 +83,25 @@ def load_model(job: Job, device: torch.device) -> torch.nn.Module:
 
 
 def make_inputs(batch: Batch, *, tuned: bool, device: torch.device | None = None, pin: bool = False) -> Inputs:
-  """What a loss takes, in host memory (pinned, if asked for) or on a device; a row without padding needs no mask."""
+  """What a loss takes, in host memory (pinned, if asked for) or on a device; a row without padding needs no mask.
+
+  Args:
+    batch: one example a row, or, for a tuned loss, ours as it is: `examples` says where each of a row's examples is.
+    tuned: for the head at the predicted positions only.
+    device: where to put it, if not in host memory.
+    pin: the host's memory, for transfers beside the computation.
+  """
   labels = np.where(batch["mlm_weights"] > 0, batch["mlm_labels"], IGNORED)
   inputs = {
     "input_ids": batch["tokens"],
     "token_type_ids": batch["types"],
     "pair_labels": np.where(batch["pair_weights"] > 0, batch["pair_labels"], IGNORED),
   }
-  if not batch["mask"].all():
+  if "examples" in batch:
+    examples_BT = batch["examples"]
+    inputs["attention_mask"] = examples_BT[:, None, :, None] == examples_BT[:, None, None, :]
+    inputs |= {"position_ids": batch["positions"], "cls_positions": batch["cls_positions"]}
+  elif not batch["mask"].all():
     inputs["attention_mask"] = batch["mask"]
   if tuned:
     inputs |= {"mlm_positions": batch["mlm_positions"], "mlm_labels": labels}
@@ -98,7 +109,8 @@ def make_inputs(batch: Batch, *, tuned: bool, device: torch.device | None = None
     rows, slots = np.nonzero(batch["mlm_weights"])
     inputs["labels"] = np.full(batch["tokens"].shape, IGNORED)
     inputs["labels"][rows, batch["mlm_positions"][rows, slots]] = labels[rows, slots]
-  tensors = {name: torch.from_numpy(np.asarray(array, np.int64)) for name, array in inputs.items()}
+  arrays = {name: array if array.dtype == bool else np.asarray(array, np.int64) for name, array in inputs.items()}
+  tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
   return {name: (t.pin_memory() if pin else t).to(device or t.device) for name, t in tensors.items()}
 
 
@@ -117,19 +129,28 @@ def make_loss(model: torch.nn.Module, *, tuned: bool) -> Loss:
   body = model.albert if is_albert else model.bert
   predict = model.predictions if is_albert else model.cls.predictions
 
+  def pool(x_XD: torch.Tensor) -> torch.Tensor:
+    return body.pooler_activation(body.pooler(x_XD)) if is_albert else body.pooler(x_XD[:, None])
+
   def gathered_loss(inputs: Inputs) -> torch.Tensor:
     inputs = dict(inputs)
     positions, labels, pair_labels = (inputs.pop(name) for name in ("mlm_positions", "mlm_labels", "pair_labels"))
+    cls_positions = inputs.pop("cls_positions", None)
     out = body(**inputs)
-    index = positions[:, :, None].expand(-1, -1, out.last_hidden_state.shape[-1])
-    logits = predict(out.last_hidden_state.gather(1, index).flatten(0, 1))
+    logits = predict(_at(out.last_hidden_state, positions))
     loss = functional.cross_entropy(logits.float(), labels.flatten(), ignore_index=IGNORED)
     if has_pair:
-      logits = model.get_submodule(pair)(out.pooler_output)
-      loss = loss + functional.cross_entropy(logits.float(), pair_labels, ignore_index=IGNORED)
+      pooled = out.pooler_output if cls_positions is None else pool(_at(out.last_hidden_state, cls_positions))
+      logits = model.get_submodule(pair)(pooled)
+      loss = loss + functional.cross_entropy(logits.float(), pair_labels.flatten(), ignore_index=IGNORED)
     return loss
 
   return gathered_loss if tuned else own_loss
+
+
+def _at(x_BTD: torch.Tensor, positions_BM: torch.Tensor) -> torch.Tensor:
+  """Those positions of every row, one after the other: [B·M, D]."""
+  return x_BTD.gather(1, positions_BM[:, :, None].expand(-1, -1, x_BTD.shape[-1])).flatten(0, 1)
 
 
 def make_step(

@@ -11,7 +11,7 @@ from albert_jax.tasks import make_task
 from tests.benchmarking.conftest import tiny
 
 
-@pytest.mark.parametrize("peer", ["transformers", "tuned"])
+@pytest.mark.parametrize("peer", ["transformers", "tuned", "packed"])
 @pytest.mark.parametrize(
   ("name", "lengths", "values"),
   [
@@ -36,7 +36,7 @@ def test_peers_compute_the_same(name, lengths, values, peer, make_job):
   assert gate["gradient_cosine"] > 0.99999
 
 
-@pytest.mark.parametrize("peer", ["transformers", "tuned"])
+@pytest.mark.parametrize("peer", ["transformers", "tuned", "packed"])
 def test_peers_take_as_many_steps_as_asked(peer, make_job, monkeypatch):
   monkeypatch.setitem(timing.GEMM_SIZES, "cpu", (64,))
   job = dataclasses.replace(make_job("bert_base"), contender=peer, started=time.time())
