@@ -11,6 +11,7 @@ The last line is a JSON object with the metrics.
 import csv
 import itertools
 import json
+import re
 import time
 from pathlib import Path
 
@@ -29,6 +30,8 @@ _EPOCHS = flags.DEFINE_float("epochs", 3.0, "Passes over the training set.")
 _EVAL_EPOCHS = flags.DEFINE_float("eval_epochs", 1.0, "Passes between two evaluations.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "New folder for the curve, which plot_metrics.py draws.")
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 5e-5, "The peak.")
+_LAYER_DECAY = flags.DEFINE_float("layer_decay", 1.0, "A layer's rate as a fraction of that of the layer above.")
+_DROPOUT = flags.DEFINE_float("dropout", 0.1, "In the encoder; the head has 0.1.")
 _WARMUP = flags.DEFINE_float("warmup", 0.1, "Share of the steps.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Examples a step.")
 _MAX_LENGTH = flags.DEFINE_integer("max_length", 128, "Tokens of an example at most.")
@@ -59,7 +62,12 @@ def main(_):
   labels = TASKS[_TASK.value][3]
   tokenizer = transformers.AutoTokenizer.from_pretrained(_MODEL.value)
   model = transformers.AutoModelForSequenceClassification.from_pretrained(
-    _MODEL.value, num_labels=len(labels) or 1, problem_type=None if labels else "regression"
+    _MODEL.value,
+    num_labels=len(labels) or 1,
+    problem_type=None if labels else "regression",
+    hidden_dropout_prob=_DROPOUT.value,
+    attention_probs_dropout_prob=_DROPOUT.value,
+    classifier_dropout=0.1,
   )
   train, dev = (encode(tokenizer, *read(split)) for split in ("train", "dev"))
   steps_per_epoch = -(-len(train) // _BATCH_SIZE.value)
@@ -146,15 +154,28 @@ def collate(tokenizer, examples):
 
 def make_optimizer(model, steps):
   """AdamW and its schedule."""
-  vectors = ("bias", "LayerNorm.weight")
+  if _LAYER_DECAY.value != 1 and model.config.model_type != "bert":
+    raise app.UsageError(f"--layer_decay is for BERT, whose layers are apart, not for {model.config.model_type}.")
   groups = [
-    {"params": [p for n, p in model.named_parameters() if not n.endswith(vectors)], "weight_decay": 0.01},
-    {"params": [p for n, p in model.named_parameters() if n.endswith(vectors)], "weight_decay": 0.0},
+    {
+      "params": [parameter],
+      "weight_decay": 0.0 if name.endswith(("bias", "LayerNorm.weight")) else 0.01,
+      "lr": _LEARNING_RATE.value * depth_factor(name, model.config.num_hidden_layers),
+    }
+    for name, parameter in model.named_parameters()
   ]
-  optimizer = torch.optim.AdamW(groups, lr=_LEARNING_RATE.value, betas=(0.9, 0.999), eps=1e-6)
+  optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-6)
   warmup = round(_WARMUP.value * steps)
   rate = lambda step: step / warmup if step < warmup else 1 - step / steps  # noqa: E731
   return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+
+
+def depth_factor(name: str, layers: int) -> float:
+  """What `layer_decay` makes of a parameter's rate: decay^(L − l) in layer l, decay^(L + 1) in the embeddings."""
+  if ".embeddings." in name:
+    return _LAYER_DECAY.value ** (layers + 1)
+  layer = re.search(r"\.encoder\.layer\.(\d+)\.", name)
+  return _LAYER_DECAY.value ** (layers - int(layer[1])) if layer else 1.0
 
 
 @torch.no_grad()
