@@ -21,7 +21,7 @@ from albert_jax.tasks import complete, make_task
 from albert_jax.training import distributed
 from albert_jax.training.compilation import keep_compiled
 from albert_jax.training.loop import infer
-from albert_jax.training.memory import keep_freed_memory
+from albert_jax.training.memory import reuse_memory
 from albert_jax.training.metrics import summary
 from albert_jax.training.program import Program, make_program
 from albert_jax.training.start import Start, init_from
@@ -35,7 +35,7 @@ _PREDICTIONS = flags.DEFINE_string("predictions", None, "Folder for the predicti
 def main(_: list[str]) -> None:
   """Restores the parameters and evaluates them."""
   distributed.initialize()
-  keep_freed_memory()
+  reuse_memory()
   program, start = _open()
   params, new, _ = init_from(start, program.state.params)
   if new:

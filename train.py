@@ -20,7 +20,7 @@ from albert_jax.training.compilation import keep_compiled
 from albert_jax.training.dry_run import dry_run
 from albert_jax.training.identity import check_allowed
 from albert_jax.training.loop import train
-from albert_jax.training.memory import keep_freed_memory
+from albert_jax.training.memory import reuse_memory
 from albert_jax.training.program import make_program
 from albert_jax.training.replay import replay
 from albert_jax.training.seeds import train_seeds
@@ -36,7 +36,7 @@ flags.mark_flag_as_required("config")
 def main(_: list[str]) -> None:
   """Builds the program and runs it."""
   distributed.initialize()
-  keep_freed_memory()
+  reuse_memory()
   with preemption.handled(distributed.peers()):
     run(_CONFIG.value)
 

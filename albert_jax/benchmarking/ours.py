@@ -14,7 +14,7 @@ from albert_jax.data.pipeline import Batch
 from albert_jax.errors import InputError
 from albert_jax.tasks import make_task
 from albert_jax.tasks.pretrain import PretrainTask
-from albert_jax.training.memory import keep_freed_memory
+from albert_jax.training.memory import reuse_memory
 from albert_jax.training.metrics import peak_flops
 from albert_jax.training.program import Program, make_program
 from albert_jax.training.sharding import to_devices
@@ -74,7 +74,7 @@ def export(job: Job) -> dict[str, Any]:
 
 def measure(job: Job) -> dict[str, Any]:
   """Compiles and times the train step as the training loop runs it."""
-  keep_freed_memory()
+  reuse_memory()
   program = make_program(job.config, make_task(job.config))
   made = files.load_batches(job.path / files.BATCHES)
   state = program.init(job.config.seed)
@@ -97,7 +97,7 @@ def measure(job: Job) -> dict[str, Any]:
 
 def parts(job: Job) -> dict[str, Any]:
   """Where the time of a step goes."""
-  keep_freed_memory()
+  reuse_memory()
   program = make_program(job.config, make_task(job.config))
   batch = _placed(program, files.load_batches(job.path / files.BATCHES)[0])
   return time_parts(program, batch, runs=job.steps)

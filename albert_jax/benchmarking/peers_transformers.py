@@ -12,7 +12,7 @@ from albert_jax.benchmarking import files, timing
 from albert_jax.benchmarking.files import Batch
 from albert_jax.benchmarking.job import PEERS, Job, Peer
 from albert_jax.errors import InputError
-from albert_jax.training.memory import keep_freed_memory
+from albert_jax.training.memory import reuse_memory
 
 try:
   import torch
@@ -48,7 +48,7 @@ def measure(job: Job) -> dict[str, Any]:
   torch.set_float32_matmul_precision("high")  # the GPU's fast float32, where float32 is asked for
   torch.manual_seed(job.config.seed)
   if device.type == "cpu":
-    keep_freed_memory()  # as for ours
+    reuse_memory()  # as for ours
   dtype = torch.bfloat16 if _is_bfloat16(job, device) else torch.float32
   made = files.load_batches(job.path / (files.BATCHES if peer.packed else files.PEER_BATCHES))
   inputs = [make_inputs(batch, tuned=peer.tuned, pin=device.type == "cuda") for batch in made]

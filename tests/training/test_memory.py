@@ -7,7 +7,7 @@ from tests.conftest import ROOT
 
 CODE = """
 import ctypes, resource, threading
-from albert_jax.training.memory import keep_freed_memory
+from albert_jax.training.memory import reuse_memory
 {call}
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
@@ -37,7 +37,19 @@ def test_freed_memory_is_used_again(mebibytes, times, use):
   size = mebibytes << 20
   pages = size // 4096
   assert faults("pass", use, size, times) > times / 2 * pages
-  assert faults("keep_freed_memory()", use, size, times) < 2 * pages
+  assert faults("reuse_memory()", use, size, times) < 2 * pages
+
+
+def test_a_step_has_ended_when_its_dispatch_returns():
+  code = """
+import jax, jax.numpy as jnp
+from albert_jax.training.memory import reuse_memory
+reuse_memory()
+steps = jax.jit(lambda x: jax.lax.fori_loop(0, 100, lambda _, x: x @ x / 512, x)).lower(jnp.ones((512, 512))).compile()
+print(steps(jnp.ones((512, 512))).is_ready())
+"""
+  result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+  assert result.stdout == "True\n"
 
 
 @pytest.mark.parametrize("program", ["train", "eval", "albert_jax.benchmarking.ours"])
