@@ -1,6 +1,7 @@
 """This project as a contender: batches and weights for all, gradient for the gates, timed steps."""
 
 import time
+from collections import deque
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from albert_jax.training.metrics import peak_flops
 from albert_jax.training.program import Program, make_program
 from albert_jax.training.sharding import to_devices
 from albert_jax.training.step import make_gradient
+from albert_jax.training.window import ended
 
 _MOST_BATCHES = 16  # that are different
 
@@ -109,26 +111,33 @@ ACTIONS = {"prepare": prepare, "gate": export, "time": measure, "parts": parts, 
 def _time_steps(job: Job, program: Program, compiled, state, made: list[Batch]) -> dict[str, Any]:
   """`seconds` of each step, `processor_seconds` of all, and `first_step_seconds`, from the start of the process.
 
-  As in the training loop the host is a step ahead: a step's time is that between its end and the end of the one before.
+  As in the training loop the host is a step ahead, where steps do not run within their dispatch: a step's time is that
+  between its end and the end of the one before.
   """
-  ends, running = [], None
-  for number in range(job.warmup + job.steps + 1):
-    if number < job.warmup + job.steps:
-      state, terms = compiled(state, _placed(program, made[number % len(made)]))
-    if running is not None:
-      jax.block_until_ready(running)
-      ends.append(time.perf_counter())
-    if number == 1:
-      first = time.time() - job.started
-    if number == job.warmup:
-      processor = time.process_time()
-    running = terms
-  jax.block_until_ready(state)
+  running, marks = deque(), [_mark()]
+
+  def wait() -> None:
+    jax.block_until_ready(running.popleft())
+    marks.append(_mark())
+
+  for number in range(job.warmup + job.steps):
+    state, terms = compiled(state, _placed(program, made[number % len(made)]))
+    running.append(terms)
+    while len(running) > 1 or (running and ended(running[0])):
+      wait()
+  while running:
+    wait()
+  clock, processor = np.transpose(marks)
   return {
-    "seconds": np.diff(ends)[job.warmup - 1 :].tolist(),
-    "processor_seconds": time.process_time() - processor,
-    "first_step_seconds": first,
+    "seconds": np.diff(clock)[job.warmup :].tolist(),
+    "processor_seconds": processor[-1] - processor[job.warmup],
+    "first_step_seconds": clock[1] - job.started,
   }
+
+
+def _mark() -> tuple[float, float]:
+  """Seconds by the clock that `Job.started` is of, and of the processor."""
+  return time.time(), time.process_time()
 
 
 def _placed(program: Program, batch: Batch) -> dict[str, jax.Array]:

@@ -19,8 +19,9 @@ AHEAD = 2
 
 
 class Window:
-  """The steps between two lines of the log. A line is written a step late, so that the devices never wait for it.
+  """The steps between two lines of the log.
 
+  A line is written when its last step has ended, or else after the next one's dispatch, so that no device waits for it.
   The host is never more than `AHEAD` steps ahead of them: a notice of preemption is answered soon, and a step that
   hangs is noticed.
   """
@@ -37,7 +38,7 @@ class Window:
     self._meter, self._clock = Meter(self._skips.filter), time.perf_counter()
 
   def add(self, step: int, terms: Terms) -> None:
-    """Takes the terms of a step that has just been dispatched."""
+    """Takes the terms of a step that has just been dispatched; on CPUs it has also ended (`memory.py`)."""
     self.flush()
     self._meter.add(terms, step)
     self._running.append(terms)
@@ -46,6 +47,8 @@ class Window:
       watchdog.beat()
     if is_due(step, self._config.train.log_every, self._steps):
       self._due = step
+      if ended(terms):
+        self.flush()
 
   def flush(self) -> None:
     """Writes the line that is due, if one is; waits for its last step."""
@@ -90,6 +93,11 @@ class CompiledSteps:
         length = batch["tokens"].shape[-1]
         progress.say(f"compiled the train step for length {length} in {time.perf_counter() - start:.1f} s")
     return self._compiled[shapes](state, batch)
+
+
+def ended(terms: Terms) -> bool:
+  """Whether the step that these come from has ended."""
+  return all(term.is_ready() for term in jax.tree.leaves(terms))
 
 
 def is_due(step: int, every: int, last: int) -> bool:
