@@ -58,7 +58,7 @@ def race(job: Job, peers: Sequence[str], *, repeats: int, say: Say) -> Found:
   contenders = {name: _summary(of, facts, repeats) for name, of in runs.items()}
   ratios = {name: _ratios(contenders[OURS], contenders[name]) for name in peers}
   say("taking the step apart")
-  parts = do(OURS, "parts", steps=max(3, job.steps // 4))
+  parts = do(OURS, "parts")
   return {"facts": facts, "gates": gates, "contenders": contenders, "ratios": ratios, "parts": parts}
 
 

@@ -3,7 +3,7 @@
 import os
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,10 @@ def fastest(function: Callable[[], None], runs: int) -> float:
   return min(_seconds(function) for _ in range(runs))
 
 
-def median(function: Callable[[], None], runs: int) -> float:
-  """Median seconds of so many runs, after one that does not count."""
-  function()
-  return float(np.median([_seconds(function) for _ in range(runs)]))
+def medians(functions: Mapping[str, Callable[[], None]], runs: int) -> dict[str, float]:
+  """Median seconds of each over so many rounds in which all take their turn, after one that does not count."""
+  rounds = [{name: _seconds(function) for name, function in functions.items()} for _ in range(runs + 1)]
+  return {name: float(np.median([seconds[name] for seconds in rounds[1:]])) for name in functions}
 
 
 def gemm_ceiling(make: Callable[[int], Callable[[], None]], platform: str) -> float:
