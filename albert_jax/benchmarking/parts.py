@@ -16,7 +16,8 @@ from albert_jax.training.task import Batch
 HOW = """\
 encoder: its forward pass, and its gradient for a fixed random gradient of the output; heads and losses: the gradient of
 the loss less that of the encoder; optimizer: the whole step less the gradient of the loss (clip, moments, update and
-the guard). A piece that is compiled alone may cost a little more or less than inside the step."""
+the guard). A piece that is compiled alone may cost a little more or less than inside the step, and clocks vary: a small
+part can come out below zero."""
 
 
 def time_parts(program: Program, batch: Batch, *, runs: int) -> dict[str, Any]:
