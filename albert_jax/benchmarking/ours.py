@@ -20,7 +20,7 @@ from albert_jax.training.metrics import peak_flops
 from albert_jax.training.program import Program, make_program
 from albert_jax.training.sharding import to_devices
 from albert_jax.training.step import make_gradient
-from albert_jax.training.window import steps_ahead
+from albert_jax.training.window import ended
 
 _MOST_BATCHES = 16  # that are different
 
@@ -111,20 +111,20 @@ ACTIONS = {"prepare": prepare, "gate": export, "time": measure, "parts": parts, 
 def _time_steps(job: Job, program: Program, compiled, state, made: list[Batch]) -> dict[str, Any]:
   """`seconds` of each step, `processor_seconds` of all, and `first_step_seconds`, from the start of the process.
 
-  The host is as far ahead as in the training loop: a step's time is that between its end and the end of the one before.
+  As in the training loop the host is a step ahead, where steps do not run within their dispatch: a step's time is that
+  between its end and the end of the one before.
   """
-  running, marks, ahead = deque(), [_mark()], steps_ahead(program.mesh)
+  running, marks = deque(), [_mark()]
 
   def wait() -> None:
     jax.block_until_ready(running.popleft())
     marks.append(_mark())
 
   for number in range(job.warmup + job.steps):
-    batch = _placed(program, made[number % len(made)])
-    while len(running) > ahead:
-      wait()
-    state, terms = compiled(state, batch)
+    state, terms = compiled(state, _placed(program, made[number % len(made)]))
     running.append(terms)
+    while len(running) > 1 or (running and ended(running[0])):
+      wait()
   while running:
     wait()
   clock, processor = np.transpose(marks)

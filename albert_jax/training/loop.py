@@ -100,7 +100,6 @@ class _Run:
     size = program.config.train.batch_size
     with contextlib.closing(device_batches(program, self._data.train, self._step, last, size=size)) as batches:
       for step, batch in enumerate(batches, self._step + 1):
-        self._window.wait()
         self._state, terms = self._train_step(self._state, batch, self._window, self._progress)
         self._step = step
         self._window.add(step, terms)

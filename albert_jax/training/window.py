@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import jax
-from jax.sharding import Mesh
 
 from albert_jax.training import distributed, watchdog
 from albert_jax.training.compilation import compile_program
@@ -16,21 +15,15 @@ from albert_jax.training.skips import Skips
 from albert_jax.training.step import TrainState
 from albert_jax.training.task import Batch, Terms
 
-
-def steps_ahead(mesh: Mesh) -> int:
-  """The most steps that may be running when another is dispatched.
-
-  Few, so that a notice of preemption is answered soon, and a step that hangs is noticed. None on CPUs: there a step
-  that is dispatched while another runs waits for the same cores and takes new memory instead of the other's, so that
-  ALBERT-base, with temporaries of 1.2 GiB, grew from 2.3 to 4.7 GiB in seven steps.
-  """
-  return 0 if mesh.devices.flat[0].platform == "cpu" else 2
+AHEAD = 2
 
 
 class Window:
   """The steps between two lines of the log.
 
   A line is written when its last step has ended, or else after the next one's dispatch, so that no device waits for it.
+  The host is never more than `AHEAD` steps ahead of them: a notice of preemption is answered soon, and a step that
+  hangs is noticed.
   """
 
   def __init__(self, program: Program, writer: Writer, progress: Progress, *, bad_in_a_row: int):
@@ -39,27 +32,23 @@ class Window:
     peak = peak_flops(program.mesh.devices.flat[0])
     self._peak = peak and peak * program.mesh.devices.size
     self._due: int | None = None
-    self._ahead = steps_ahead(program.mesh)
     self._running: collections.deque[Terms] = collections.deque()
     limit = program.guard.max_bad_steps
     self._skips = Skips(self._task, limit=limit, in_a_row=bad_in_a_row, writer=writer, say=progress.say)
     self._meter, self._clock = Meter(self._skips.filter), time.perf_counter()
 
-  def wait(self) -> None:
-    """Waits until another step may be dispatched."""
-    while len(self._running) > self._ahead:
-      jax.block_until_ready(self._running.popleft())
-      watchdog.beat()
-    if not self._running:
-      self.flush()
-
   def add(self, step: int, terms: Terms) -> None:
-    """Takes the terms of a step that has just been dispatched."""
+    """Takes the terms of a step that has just been dispatched; on CPUs it has also ended (`memory.py`)."""
     self.flush()
     self._meter.add(terms, step)
     self._running.append(terms)
+    if len(self._running) > AHEAD:
+      jax.block_until_ready(self._running.popleft())
+      watchdog.beat()
     if is_due(step, self._config.train.log_every, self._steps):
       self._due = step
+      if ended(terms):
+        self.flush()
 
   def flush(self) -> None:
     """Writes the line that is due, if one is; waits for its last step."""
@@ -104,6 +93,11 @@ class CompiledSteps:
         length = batch["tokens"].shape[-1]
         progress.say(f"compiled the train step for length {length} in {time.perf_counter() - start:.1f} s")
     return self._compiled[shapes](state, batch)
+
+
+def ended(terms: Terms) -> bool:
+  """Whether the step that these come from has ended."""
+  return all(term.is_ready() for term in jax.tree.leaves(terms))
 
 
 def is_due(step: int, every: int, last: int) -> bool:

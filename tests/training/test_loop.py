@@ -13,7 +13,6 @@ from albert_jax.tasks import complete, make_task
 from albert_jax.training import loop, manifest
 from albert_jax.training.checkpoint import Checkpoints
 from albert_jax.training.program import make_program
-from albert_jax.training.window import CompiledSteps
 from tests.conftest import override
 
 
@@ -42,19 +41,6 @@ def lines(folder, split=None) -> list[dict]:
 def config(tiny_config):
   values = {"model.dropout": 0.1, "model.attention_dropout": 0.1, "data.packing": 2, "train.log_every": 1}
   return override(tiny_config, {**values, "train.steps": 4, "eval.every": 2, "checkpoint.every": 1})
-
-
-def test_no_step_is_dispatched_on_a_cpu_while_another_runs(config, tmp_path, monkeypatch):
-  ended = []
-  take = CompiledSteps.__call__
-
-  def recorded(self, state, *args):
-    ended.append(all(leaf.is_ready() for leaf in jax.tree.leaves(state)))
-    return take(self, state, *args)
-
-  monkeypatch.setattr(CompiledSteps, "__call__", recorded)
-  run(config, tmp_path, **{"train.log_every": 100, "eval.every": 0, "checkpoint.every": 100, "train.steps": 5})
-  assert ended == [True] * 5
 
 
 def test_two_steps_and_two_more_equal_four_bit_for_bit(config, tmp_path, monkeypatch):

@@ -40,6 +40,18 @@ def test_freed_memory_is_used_again(mebibytes, times, use):
   assert faults("reuse_memory()", use, size, times) < 2 * pages
 
 
+def test_a_step_has_ended_when_its_dispatch_returns():
+  code = """
+import jax, jax.numpy as jnp
+from albert_jax.training.memory import reuse_memory
+reuse_memory()
+steps = jax.jit(lambda x: jax.lax.fori_loop(0, 100, lambda _, x: x @ x / 512, x)).lower(jnp.ones((512, 512))).compile()
+print(steps(jnp.ones((512, 512))).is_ready())
+"""
+  result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+  assert result.stdout == "True\n"
+
+
 @pytest.mark.parametrize("program", ["train", "eval", "albert_jax.benchmarking.ours"])
 def test_nothing_that_is_imported_has_a_malloc_arena_of_its_own(program):
   code = f"""
