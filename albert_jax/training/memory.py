@@ -13,9 +13,9 @@ def reuse_memory() -> None:
   XLA allocates its temporaries anew in every step. glibc gives them back to the system in between, and clearing their
   pages each time takes a quarter of a small model's step (docs/results/albert_tiny.md). And a step that is dispatched
   while another runs now and then takes new memory instead of the other's: ALBERT-base, with temporaries of 1.2 GiB,
-  grew from 2.3 to 4.7 GiB in seven steps. So steps run within their dispatch, at the cost of what the host did
-  meanwhile: a sixth of the speed of albert_tiny (docs/speed.md). Does nothing on accelerators; where the C library is
-  not glibc, freed memory is not kept. Call it before anything else touches a device.
+  grew from 2.3 to 4.7 GiB in seven steps. So steps run within their dispatch; waiting for one before the next one's
+  dispatch is not enough, as results are known before the temporaries are freed. Does nothing on accelerators; where the
+  C library is not glibc, freed memory is not kept. Call it before anything else touches a device.
   """
   jax.config.update("jax_cpu_enable_async_dispatch", False)
   mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
