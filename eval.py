@@ -16,15 +16,15 @@ from ml_collections import config_flags
 from albert_jax import cli
 from albert_jax.config import load_config
 from albert_jax.errors import InputError
-from albert_jax.interop.start import open_start
+from albert_jax.interop.pretrained import open_start
+from albert_jax.runtime import distributed
+from albert_jax.runtime.compilation import keep_compiled
+from albert_jax.runtime.memory import reuse_memory
 from albert_jax.tasks import complete, make_task
-from albert_jax.training import distributed
-from albert_jax.training.compilation import keep_compiled
+from albert_jax.training.init_from import Start, init_from
 from albert_jax.training.loop import infer
-from albert_jax.training.memory import reuse_memory
 from albert_jax.training.metrics import summary
 from albert_jax.training.program import Program, make_program
-from albert_jax.training.start import Start, init_from
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, instead of a run's own.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")

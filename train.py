@@ -12,18 +12,18 @@ from absl import flags
 from ml_collections import config_flags
 
 from albert_jax import cli
+from albert_jax.commands.dry_run import dry_run
+from albert_jax.commands.replay import replay
+from albert_jax.commands.seeds import train_seeds
 from albert_jax.errors import InputError
-from albert_jax.interop.start import open_start
+from albert_jax.interop.pretrained import open_start
+from albert_jax.runtime import distributed, preemption
+from albert_jax.runtime.compilation import keep_compiled
+from albert_jax.runtime.memory import reuse_memory
 from albert_jax.tasks import complete, make_task
-from albert_jax.training import distributed, preemption
-from albert_jax.training.compilation import keep_compiled
-from albert_jax.training.dry_run import dry_run
-from albert_jax.training.identity import check_allowed
 from albert_jax.training.loop import train
-from albert_jax.training.memory import reuse_memory
 from albert_jax.training.program import make_program
-from albert_jax.training.replay import replay
-from albert_jax.training.seeds import train_seeds
+from albert_jax.training.run_signature import check_allowed
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, with arguments after a colon.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; runs/NAME by default.")

@@ -4,7 +4,7 @@ python train.py --config=configs/glue.py:sst2 --config.init_from=DIR --config.da
 python eval.py --workdir=runs/glue_sst2 --predictions=submission
 """
 
-from albert_jax.data.labelled.glue import glue_task
+from albert_jax.data.finetuning.glue import glue_task
 from configs import common
 
 # Rate, batch size, steps, warm-up steps, and the dropout inside the encoder.

@@ -26,10 +26,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from albert_jax import cli
-from albert_jax.benchmarking.batches import LENGTHS
-from albert_jax.benchmarking.job import OURS, Job, write_json
-from albert_jax.benchmarking.race import race
-from albert_jax.benchmarking.report import machine, report
+from albert_jax.tools.benchmarking.batches import LENGTHS
+from albert_jax.tools.benchmarking.job import OURS, Job, write_json
+from albert_jax.tools.benchmarking.race import race
+from albert_jax.tools.benchmarking.report import machine, report
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, with arguments after a colon.")
 _STEPS = flags.DEFINE_integer("steps", 20, "Steps to time in each run.", lower_bound=1)

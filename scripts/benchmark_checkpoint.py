@@ -24,10 +24,11 @@ from absl import flags
 from ml_collections import config_flags
 
 from albert_jax import cli
+from albert_jax.checkpoints import manifest
+from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.errors import InputError
 from albert_jax.tasks import complete, make_task
-from albert_jax.training import manifest, step
-from albert_jax.training.checkpoint import Checkpoints
+from albert_jax.training import step
 from albert_jax.training.program import Program, make_program
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, with arguments after a colon.")

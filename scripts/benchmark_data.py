@@ -18,12 +18,12 @@ from collections.abc import Iterable
 
 import jax
 from absl import flags
+from albert_jax.data.examples.prepare import open_examples, open_tokenizer
 
 from albert_jax import cli
-from albert_jax.data.batch import PAIR_OBJECTIVES, BatchSettings, Vocabulary
-from albert_jax.data.examples import open_examples, open_tokenizer
-from albert_jax.data.pipeline import Batch, PretrainingRows, prefetch
-from albert_jax.data.synthetic import make_synthetic_examples, make_synthetic_vocabulary
+from albert_jax.data.pretraining.rows import Batch, PretrainingRows, prefetch
+from albert_jax.data.pretraining.spec import PAIR_OBJECTIVES, BatchSettings, Vocabulary
+from albert_jax.data.pretraining.synthetic import make_synthetic_examples, make_synthetic_vocabulary
 from albert_jax.training.sharding import batch_sharding, make_mesh, to_devices
 
 _EXAMPLES = flags.DEFINE_string("examples", None, "Directory of a prepared set; by default, synthetic examples.")

@@ -18,8 +18,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from albert_jax import cli
-from albert_jax.benchmarking.job import OURS, Job, write_json
-from albert_jax.benchmarking.scaling import microbatches, report, scale
+from albert_jax.tools.benchmarking.job import OURS, Job, write_json
+from albert_jax.tools.benchmarking.scaling import microbatches, report, scale
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, with arguments after a colon.")
 _DEVICES = flags.DEFINE_list("devices", ["1", "2", "4", "8"], "Sizes of the mesh.")

@@ -15,8 +15,8 @@ from pathlib import Path
 import jax
 from observed_run import LOG, digest, fork
 
-from albert_jax.training import checkpoint, manifest
-from albert_jax.training.checkpoint import Checkpoints
+from albert_jax.checkpoints import manager, manifest
+from albert_jax.checkpoints.manager import Checkpoints
 
 _FLIPS = 8  # bits of each file, one at a time
 _DISKS = 8  # sizes of a disk
@@ -71,7 +71,7 @@ def _try_all(run: Path, copy: Path, result: Path) -> int:
   for name, (kind, variants) in itertools.product(names, FAULTS.items()):
     data = (run / name).read_bytes()
     for changed in {change(data) for change in variants if data or kind == "deleted"} - {data}:
-      shutil.copytree(run / checkpoint.FOLDER, copy / checkpoint.FOLDER)
+      shutil.copytree(run / manager.FOLDER, copy / manager.FOLDER)
       _replace(copy / name, changed)
       with contextlib.redirect_stderr(io.StringIO()) as told:
         found = _restored(copy, None)
@@ -106,7 +106,7 @@ def fill_disks(bench) -> dict:
       workdir = run / "disk" / "run"
       first = bench.finish(run, ["--config.checkpoint.keep=99"], workdir=workdir)
       told = (run / LOG).read_text()
-      steps = [path for path in (workdir / checkpoint.FOLDER).glob("*") if path.name.isdecimal()]
+      steps = [path for path in (workdir / manager.FOLDER).glob("*") if path.name.isdecimal()]
       damaged = [manifest.problem(path) for path in steps if manifest.problem(path)]
       grow()
       last = bench.finish(run, ["--config.checkpoint.keep=99"], workdir=workdir)
@@ -142,7 +142,7 @@ def _restored(workdir: Path, step: int | None) -> list:
 
 
 def _newest_two(run: Path) -> list[Path]:
-  steps = (path for path in (run / checkpoint.FOLDER).iterdir() if path.name.isdecimal())
+  steps = (path for path in (run / manager.FOLDER).iterdir() if path.name.isdecimal())
   return sorted(steps, key=lambda path: int(path.name), reverse=True)[:2]
 
 

@@ -21,11 +21,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from albert_jax.data.pipeline import PretrainingRows
+from albert_jax.checkpoints.manager import Checkpoints
+from albert_jax.data.pretraining.rows import PretrainingRows
+from albert_jax.runtime import preemption
 from albert_jax.tasks.pretrain import PretrainTask
-from albert_jax.training import loop, preemption
-from albert_jax.training.checkpoint import Checkpoints
-from albert_jax.training.window import CompiledSteps
+from albert_jax.training import loop
+from albert_jax.training.step_log import CompiledSteps
 
 PHASE, ROWS, STATES, LOG = "phase", "rows.txt", "states.jsonl", "log"
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,10 +17,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from albert_jax import cli
-from albert_jax.planning.chips import chip_of, open_topology
-from albert_jax.planning.report import report
-from albert_jax.planning.scaling import draw, scale, table
-from albert_jax.planning.search import search
+from albert_jax.tools.planning.chips import chip_of, open_topology
+from albert_jax.tools.planning.report import report
+from albert_jax.tools.planning.scaling import draw, scale, table
+from albert_jax.tools.planning.search import search
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, with arguments after a colon.")
 _TOPOLOGY = flags.DEFINE_string("topology", None, "The slice, e.g. v5e:16x16 or v5p:4x4x4.", required=True)

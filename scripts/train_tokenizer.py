@@ -7,8 +7,8 @@
 from absl import flags
 
 from albert_jax import cli
-from albert_jax.data import tokenizer
-from albert_jax.data.sources import open_source
+from albert_jax.data.text.sources import open_source
+from albert_jax.data.tokenizers import registry
 
 SOURCE = flags.DEFINE_string("source", "pydoc", "Text: pydoc, files:GLOB or tfds:NAME/CONFIG.")
 TEXT_KEY = flags.DEFINE_string("text_key", "text", "The field that holds the text (.jsonl, .parquet, TFDS).")
@@ -21,10 +21,10 @@ CHARACTERS = flags.DEFINE_integer("characters", None, "Text to train on; 1,000 a
 
 def main(_: list[str]) -> None:
   """Trains, writes, and shows how the vocabulary splits a sentence."""
-  characters = CHARACTERS.value or VOCAB_SIZE.value * tokenizer.CHARACTERS_PER_PIECE
+  characters = CHARACTERS.value or VOCAB_SIZE.value * registry.CHARACTERS_PER_PIECE
   source = open_source(SOURCE.value, text_key=TEXT_KEY.value)
-  texts = tokenizer.sample_texts(source, characters)
-  trained = tokenizer.train_tokenizer(KIND.value, texts, VOCAB_SIZE.value, OUTPUT.value, lowercase=LOWERCASE.value)
+  texts = registry.sample_texts(source, characters)
+  trained = registry.train_tokenizer(KIND.value, texts, VOCAB_SIZE.value, OUTPUT.value, lowercase=LOWERCASE.value)
   print(f"{OUTPUT.value}: {trained.vocab_size} pieces, {trained.kind}")
   print(*trained.pieces(trained.encode("Sharing parameters between layers costs 0.5 points.")))
 

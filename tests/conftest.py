@@ -4,7 +4,6 @@ import atexit
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +12,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import jax
 import pytest
 
+from tests.builders import make_batch, override
+
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_disable_most_optimizations", True)  # of LLVM: here compiling takes longer than running
 COMPILED = tempfile.mkdtemp(prefix="albert_jax_compiled_")  # programs that several tests compile
@@ -20,9 +21,7 @@ atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
 jax.config.update("jax_compilation_cache_dir", COMPILED)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
-LIMIT = 900  # seconds that a program may take on a machine that is busy with other things
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))  # for configs/, as for the programs in the root
+sys.path.insert(0, str(Path(__file__).parent.parent))  # for configs/, as for the programs in the root
 
 
 @pytest.fixture(scope="session")
@@ -71,28 +70,15 @@ def coordinator():
     yield f"localhost:{held.getsockname()[1]}"
 
 
-def override(config, values: dict):
-  """Sets dotted keys of a config."""
-  config.update_from_flattened_dict(values)
-  return config
+@pytest.fixture
+def small_config():
+  """A model that every mesh of eight devices can split, without dropout."""
+  from configs import albert_tiny
+
+  config = override(albert_tiny.get_config("test"), {"model.vocab_size": 64, "model.heads": 4})
+  return override(config, {"model.sharing.attn": "cycle:2", "optimizer.name": "lamb"})
 
 
-def run_program(*arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess:
-  """Runs train.py or eval.py as a user would, on one CPU device."""
-  result = subprocess.run(
-    [sys.executable, *arguments], cwd=ROOT, env=_environment(environment), capture_output=True, text=True, timeout=LIMIT
-  )
-  assert not check or result.returncode == 0, result.stderr[-3000:]
-  return result
-
-
-def start_program(*arguments: str, **environment: str) -> subprocess.Popen:
-  """As `run_program`, without waiting."""
-  pipe = subprocess.PIPE
-  return subprocess.Popen(
-    [sys.executable, *arguments], cwd=ROOT, env=_environment(environment), stdout=pipe, stderr=pipe, text=True
-  )
-
-
-def _environment(more: dict) -> dict:
-  return {**os.environ, "JAX_PLATFORMS": "cpu", **more}
+@pytest.fixture
+def small_batch(small_config):
+  return make_batch(small_config, seed=0)

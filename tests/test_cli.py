@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.builders import ROOT
 
 
 def end(raised: str) -> tuple[int, str]:

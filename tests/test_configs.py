@@ -7,12 +7,12 @@ from pathlib import Path
 import jax
 import pytest
 
+from albert_jax.commands.dry_run import dry_run
 from albert_jax.errors import InputError
-from albert_jax.planning.flops import matmul_flops
 from albert_jax.tasks import make_task
-from albert_jax.training.dry_run import dry_run
+from albert_jax.tools.planning.flops import matmul_flops
 from albert_jax.training.program import make_program
-from tests.conftest import ROOT, override
+from tests.builders import ROOT, override
 
 NAMES = sorted(path.stem for path in Path(ROOT, "configs").glob("*bert_*.py"))
 ARGUMENTS = {"albert": ("", "test", "version=2", "test,version=2"), "bert": ("", "test", "phase=2", "test,phase=2")}

@@ -5,13 +5,13 @@ import importlib
 import jax
 import pytest
 
-from albert_jax.data.labelled.glue import GLUE
+from albert_jax.data.finetuning.glue import GLUE
 from albert_jax.errors import InputError
 from albert_jax.models.sizes import ALBERT
 from albert_jax.tasks import complete, make_task
 from albert_jax.training.loop import train
 from albert_jax.training.program import make_program
-from tests.conftest import override
+from tests.builders import override
 
 CASES = [
   *(("glue", name) for name in GLUE),

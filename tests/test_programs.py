@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.conftest import LIMIT, run_program, start_program
+from tests.builders import LIMIT, run_program, start_program
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from flax import traverse_util
 
 from albert_jax.config import FILE as CONFIG_FILE
 from albert_jax.config import load_config
-from albert_jax.data.tokenizer import load_tokenizer
-from albert_jax.data.tokenizer_base import Tokenizer
-from albert_jax.data.tokenizer_folder import save_tokenizer
+from albert_jax.data.tokenizers.base import Tokenizer
+from albert_jax.data.tokenizers.hf_folder import save_tokenizer
+from albert_jax.data.tokenizers.registry import load_tokenizer
 from albert_jax.errors import InputError
 from albert_jax.files import new_folder
 from albert_jax.interop.fields import albert_layout, config_fields
@@ -24,7 +24,7 @@ from albert_jax.interop.tensor_names import entries, in_model, to_theirs, unshar
 from albert_jax.messages import say
 from albert_jax.models.sizes import EncoderConfig
 from albert_jax.tasks.settings import encoder_config
-from albert_jax.training.start import Start, start_of_run
+from albert_jax.training.init_from import Start, start_of_run
 
 # What follows "Bert" or "Albert" in a class's name → the parts that it has; of a task, the first that a model can fill.
 _CLASSES = {

@@ -10,18 +10,18 @@ import ml_collections
 import numpy as np
 from flax import traverse_util
 
+from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.config import FILE as CONFIG_FILE
 from albert_jax.config import save_config
-from albert_jax.data.tokenizer_base import Tokenizer
-from albert_jax.data.tokenizer_folder import FOLDER as TOKENIZER_FOLDER
-from albert_jax.data.tokenizer_folder import has_tokenizer, load_folder, save_tokenizer
+from albert_jax.data.tokenizers.base import Tokenizer
+from albert_jax.data.tokenizers.hf_folder import FOLDER as TOKENIZER_FOLDER
+from albert_jax.data.tokenizers.hf_folder import has_tokenizer, load_folder, save_tokenizer
 from albert_jax.errors import InputError
 from albert_jax.files import new_folder
 from albert_jax.interop import fields as config_fields
 from albert_jax.interop.tensor_files import read_json, read_tensors
 from albert_jax.interop.tensor_names import entries, param_specs, part_modules, to_ours
 from albert_jax.tasks.settings import RUNTIME, encoder_config
-from albert_jax.training.checkpoint import Checkpoints
 from albert_jax.training.step import TrainState
 
 _LISTED = 10

@@ -16,7 +16,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_ma
 
 from albert_jax.errors import InputError
 from albert_jax.models.dropout import dropout
-from albert_jax.models.placement import constrain, current
+from albert_jax.models.logical_sharding import constrain, current
 
 SPLASH_BLOCK = 128  # lengths are multiples of it
 SPLASH_LARGEST_BLOCK = 512

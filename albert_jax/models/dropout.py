@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from albert_jax.models.placement import current
+from albert_jax.models.logical_sharding import current
 
 _LEVELS = 1 << 16
 

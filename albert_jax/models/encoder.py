@@ -11,7 +11,7 @@ from flax import nnx
 from albert_jax.models import sharing
 from albert_jax.models.attention import attend
 from albert_jax.models.layers import Attend, Attention, Embeddings, FeedForward
-from albert_jax.models.placement import current
+from albert_jax.models.logical_sharding import current
 from albert_jax.models.sizes import EncoderConfig
 
 # The parts of a layer in the order in which it applies them.

@@ -9,7 +9,7 @@ from flax import nnx
 from albert_jax.models.dropout import dropout
 from albert_jax.models.encoder import Encoder
 from albert_jax.models.layers import Dense, LayerNorm, activation
-from albert_jax.models.placement import constrain
+from albert_jax.models.logical_sharding import constrain
 from albert_jax.models.sizes import EncoderConfig
 
 

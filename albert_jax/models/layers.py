@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from albert_jax.models.dropout import dropout
-from albert_jax.models.placement import constrain
+from albert_jax.models.logical_sharding import constrain
 from albert_jax.models.sizes import EncoderConfig
 
 # Standard deviation of the normal before its tails beyond two are cut off (arXiv 1810.04805, released code).

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from albert_jax.data.labelled.squad import Question
-from albert_jax.data.labelled.windows import Windows, WindowSettings, make_windows
-from albert_jax.data.tokenizer_base import Tokenizer
+from albert_jax.data.finetuning.squad import Question
+from albert_jax.data.finetuning.windows import Windows, WindowSettings, make_windows
+from albert_jax.data.tokenizers.base import Tokenizer
 from albert_jax.predict.batches import Results
 from albert_jax.predict.results import Answer
 from albert_jax.tasks.squad_answers import AnswerSettings, find_answers

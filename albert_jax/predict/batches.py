@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 import jax
 import numpy as np
 
-from albert_jax.data.labelled.encode import Sequences
-from albert_jax.data.labelled.rows import LabelledRows, RowSettings
-from albert_jax.data.tokenizer_base import Tokenizer
+from albert_jax.data.finetuning.encode import Sequences
+from albert_jax.data.finetuning.rows import LabelledRows, RowSettings
+from albert_jax.data.tokenizers.base import Tokenizer
 from albert_jax.errors import InputError
 
 SHORTEST = 8  # positions of the shortest rows

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from albert_jax.data.labelled.encode import Sequences
-from albert_jax.data.tokenizer_base import Tokenizer
+from albert_jax.data.finetuning.encode import Sequences
+from albert_jax.data.tokenizers.base import Tokenizer
 from albert_jax.errors import InputError
 from albert_jax.predict.batches import Results, power_of_two
 from albert_jax.predict.results import Filling

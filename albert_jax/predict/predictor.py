@@ -12,12 +12,12 @@ import ml_collections
 import numpy as np
 
 from albert_jax.config import load_config, make_settings
-from albert_jax.data.labelled.encode import Sequences, encode_sequences, truncate_first, truncate_longest
-from albert_jax.data.labelled.race import join_option
-from albert_jax.data.tokenizer import load_tokenizer
-from albert_jax.data.tokenizer_base import Tokenizer
+from albert_jax.data.finetuning.encode import Sequences, encode_sequences, truncate_first, truncate_longest
+from albert_jax.data.finetuning.race import join_option
+from albert_jax.data.tokenizers.base import Tokenizer
+from albert_jax.data.tokenizers.registry import load_tokenizer
 from albert_jax.errors import InputError, unknown
-from albert_jax.interop.start import is_huggingface, open_start
+from albert_jax.interop.pretrained import is_huggingface, open_start
 from albert_jax.messages import say
 from albert_jax.models import sharing
 from albert_jax.predict import forwards
@@ -29,8 +29,8 @@ from albert_jax.predict.results import Answer, Choice, Label, make_choice, make_
 from albert_jax.predict.texts import Text, as_list, split_pairs
 from albert_jax.tasks.settings import RUNTIME, encoder_config
 from albert_jax.tasks.squad_answers import AnswerSettings
+from albert_jax.training.init_from import Start
 from albert_jax.training.parameters import count
-from albert_jax.training.start import Start
 
 BATCH_SIZE = 32
 

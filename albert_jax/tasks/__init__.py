@@ -7,7 +7,7 @@ from albert_jax.tasks.choice import ChoiceTask
 from albert_jax.tasks.classify import ClassifyTask
 from albert_jax.tasks.pretrain import PretrainTask
 from albert_jax.tasks.span import SpanTask
-from albert_jax.training.start import SHAPE, Start, inherit
+from albert_jax.training.init_from import SHAPE, Start, inherit
 from albert_jax.training.task import Task
 
 TASKS = {"pretrain": PretrainTask, "classify": ClassifyTask, "choice": ChoiceTask, "span": SpanTask}

@@ -4,7 +4,7 @@ import jax
 import ml_collections
 from flax import nnx
 
-from albert_jax.data.labelled.encode import Sequences, truncate_first
+from albert_jax.data.finetuning.encode import Sequences, truncate_first
 from albert_jax.models.heads import ClassificationModel
 from albert_jax.tasks.classify import ClassifyTask
 from albert_jax.tasks.labelled import TOKEN_FIELDS

@@ -9,19 +9,19 @@ import ml_collections
 import numpy as np
 from flax import nnx
 
-from albert_jax.data.labelled.encode import Sequences, encode_sequences, truncate_longest
-from albert_jax.data.labelled.readers import open_reader
-from albert_jax.data.labelled.rows import LabelledRows
-from albert_jax.data.labelled.texts import LabelledTexts
-from albert_jax.data.source_base import digest
-from albert_jax.data.tokenizer_base import Tokenizer
+from albert_jax.data.finetuning.encode import Sequences, encode_sequences, truncate_longest
+from albert_jax.data.finetuning.registry import open_reader
+from albert_jax.data.finetuning.rows import LabelledRows
+from albert_jax.data.finetuning.types import LabelledTexts
+from albert_jax.data.text.base import digest
+from albert_jax.data.tokenizers.base import Tokenizer
 from albert_jax.errors import InputError
 from albert_jax.messages import say
 from albert_jax.models.heads import ClassificationModel
+from albert_jax.tasks.eval_metrics import check_scores, compute_scores
 from albert_jax.tasks.labelled import LabelledTask
+from albert_jax.tasks.losses import cross_entropy, fill, squared_error
 from albert_jax.tasks.predictions import write_table
-from albert_jax.tasks.scores import check_scores, compute_scores
-from albert_jax.tasks.terms import cross_entropy, fill, squared_error
 from albert_jax.training.task import Batch, Outputs, TaskData, Terms
 
 

@@ -11,10 +11,10 @@ import ml_collections
 from flax import nnx
 
 from albert_jax.config import make_settings
-from albert_jax.data.labelled.rows import RowSettings
-from albert_jax.data.labelled.texts import TextsSource
-from albert_jax.data.tokenizer import resolve_tokenizer
-from albert_jax.data.tokenizer_base import Tokenizer
+from albert_jax.data.finetuning.rows import RowSettings
+from albert_jax.data.finetuning.types import TextsSource
+from albert_jax.data.tokenizers.base import Tokenizer
+from albert_jax.data.tokenizers.registry import resolve_tokenizer
 from albert_jax.errors import InputError
 from albert_jax.models.flops import flops_per_token
 from albert_jax.models.heads import definition

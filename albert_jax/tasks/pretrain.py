@@ -10,16 +10,16 @@ import numpy as np
 from flax import nnx
 
 from albert_jax.config import make_settings
-from albert_jax.data.batch import BatchSettings, Vocabulary
-from albert_jax.data.examples import open_examples, open_tokenizer
-from albert_jax.data.pipeline import ROWS_ALGORITHM, PretrainingRows
-from albert_jax.data.prepare import prepare_from_config
+from albert_jax.data.examples.config import prepare_from_config
+from albert_jax.data.examples.prepare import open_examples, open_tokenizer
+from albert_jax.data.pretraining.rows import ROWS_ALGORITHM, PretrainingRows
+from albert_jax.data.pretraining.spec import BatchSettings, Vocabulary
 from albert_jax.errors import InputError
 from albert_jax.models.flops import flops_per_token
 from albert_jax.models.heads import PretrainingModel, definition, encode, gather
 from albert_jax.models.sizes import EncoderConfig
+from albert_jax.tasks.losses import cross_entropy, fill
 from albert_jax.tasks.settings import encoder_config
-from albert_jax.tasks.terms import cross_entropy, fill
 from albert_jax.training.task import Batch, Outputs, TaskData, Terms
 
 

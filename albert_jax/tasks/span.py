@@ -10,21 +10,21 @@ import ml_collections
 from flax import nnx
 
 from albert_jax.config import make_settings
-from albert_jax.data.labelled import samples
-from albert_jax.data.labelled.rows import LabelledRows
-from albert_jax.data.labelled.squad import Question, read_squad
-from albert_jax.data.labelled.squad_sample import write_squad_sample
-from albert_jax.data.labelled.windows import Windows, WindowSettings, make_windows
-from albert_jax.data.source_base import digest
-from albert_jax.data.tokenizer_base import Tokenizer
+from albert_jax.data.finetuning import samples
+from albert_jax.data.finetuning.rows import LabelledRows
+from albert_jax.data.finetuning.squad import Question, read_squad
+from albert_jax.data.finetuning.squad_sample import write_squad_sample
+from albert_jax.data.finetuning.windows import Windows, WindowSettings, make_windows
+from albert_jax.data.text.base import digest
+from albert_jax.data.tokenizers.base import Tokenizer
 from albert_jax.errors import InputError
 from albert_jax.files import new_file
 from albert_jax.messages import say
 from albert_jax.models.heads import SpanModel
 from albert_jax.tasks.labelled import LabelledTask
+from albert_jax.tasks.losses import cross_entropy, fill
 from albert_jax.tasks.squad_answers import Answers, AnswerSettings, find_answers
 from albert_jax.tasks.squad_scores import squad1_scores, squad2_scores
-from albert_jax.tasks.terms import cross_entropy, fill
 from albert_jax.training.task import Batch, Outputs, TaskData, Terms
 
 _MASKED = -1e9  # finite, because a row that is all padding has no other logits

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from albert_jax.data.labelled.windows import Windows
+from albert_jax.data.finetuning.windows import Windows
 from albert_jax.errors import InputError
 
 

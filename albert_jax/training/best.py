@@ -4,9 +4,9 @@ from pathlib import Path
 
 import jax
 
+from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.errors import unknown
-from albert_jax.training.checkpoint import Checkpoints
-from albert_jax.training.distributed import told_by_first
+from albert_jax.runtime.distributed import told_by_first
 from albert_jax.training.metrics import FILE, records
 from albert_jax.training.skips import SPLIT as SKIPPED
 from albert_jax.training.step import TrainState

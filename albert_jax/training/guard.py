@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from albert_jax.errors import InputError
-from albert_jax.models import placement
+from albert_jax.models import logical_sharding
 
 # Steps that the running mean of the loss remembers; until so many were taken, no loss is a spike.
 MEMORY = 50
@@ -78,7 +78,7 @@ def update_if(condition: jax.Array, update: Callable[..., Any], state: Any, *inp
   Elsewhere the choice: a branch parts the optimizer from the rest of the program, for up to 5% of a step by the cycles
   that the TPU compiler counts, and a GPU waits at it for the host.
   """
-  if placement.current().platform == "cpu":
+  if logical_sharding.current().platform == "cpu":
     return jax.lax.cond(condition, update, lambda state, *_: state, state, *inputs)
   return _select(condition, update(state, *inputs), state)
 

@@ -7,21 +7,21 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from albert_jax.data.pipeline import prefetch
-from albert_jax.data.tokenizer_folder import FOLDER as TOKENIZER_FOLDER
-from albert_jax.data.tokenizer_folder import save_tokenizer
+from albert_jax.checkpoints.manager import Checkpoints
+from albert_jax.data.pretraining.rows import prefetch
+from albert_jax.data.tokenizers.hf_folder import FOLDER as TOKENIZER_FOLDER
+from albert_jax.data.tokenizers.hf_folder import save_tokenizer
 from albert_jax.errors import InputError
-from albert_jax.training import distributed, preemption, watchdog
+from albert_jax.runtime import distributed, preemption, watchdog
 from albert_jax.training.best import Best
-from albert_jax.training.checkpoint import Checkpoints
-from albert_jax.training.identity import check_identity, save_identity
+from albert_jax.training.init_from import Start, init_from
 from albert_jax.training.metrics import Meter, Progress, Writer, logged_splits, summary
 from albert_jax.training.program import Program
+from albert_jax.training.run_signature import check_identity, save_identity
 from albert_jax.training.sharding import batch_shards, local_rows, to_devices
-from albert_jax.training.start import Start, init_from
 from albert_jax.training.step import TrainState
+from albert_jax.training.step_log import CompiledSteps, Window, is_due
 from albert_jax.training.task import Batch, Outputs, Rows
-from albert_jax.training.window import CompiledSteps, Window, is_due
 
 Results = dict[str, dict[str, float]]  # metrics by split
 

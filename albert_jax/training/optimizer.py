@@ -15,7 +15,7 @@ import optax
 
 from albert_jax.errors import InputError, unknown
 from albert_jax.models.sharing import Table
-from albert_jax.training import depth, parameters
+from albert_jax.training import layerwise, parameters
 
 SCHEDULES = ("linear", "cosine", "constant")
 OPTIMIZERS = ("lamb", "adamw")
@@ -122,10 +122,10 @@ def make_optimizer(
   if settings.name == "lamb":
     chain.append(scale_by_group_trust_ratio(dims, matrices))
   if settings.layer_decay != 1 or settings.frozen_layers:
-    factors = depth.depth_factors(params, tables, settings.layer_decay, settings.frozen_layers)
-    chain.append(depth.scale_by_tree(factors))
+    factors = layerwise.depth_factors(params, tables, settings.layer_decay, settings.frozen_layers)
+    chain.append(layerwise.scale_by_tree(factors))
     # The gradient of what is frozen must not count in the clip.
-    chain.insert(0, depth.scale_by_tree(jax.tree.map(np.sign, factors)))
+    chain.insert(0, layerwise.scale_by_tree(jax.tree.map(np.sign, factors)))
   return optax.chain(*chain, optax.scale_by_learning_rate(schedule))
 
 

@@ -13,9 +13,9 @@ from jax.sharding import Mesh, NamedSharding
 from albert_jax.config import make_settings
 from albert_jax.errors import InputError
 from albert_jax.models.attention import choose
-from albert_jax.models.placement import placed_by
+from albert_jax.models.logical_sharding import placed_by
+from albert_jax.runtime.compilation import compiler_options
 from albert_jax.training import sharding, step
-from albert_jax.training.compilation import compiler_options
 from albert_jax.training.guard import GuardSettings
 from albert_jax.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
 from albert_jax.training.task import Task

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from albert_jax.errors import InputError
-from albert_jax.models.placement import Placement
+from albert_jax.models.logical_sharding import Placement
 from albert_jax.training import parameters
 
 AXES = ("data", "fsdp", "tensor")

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from albert_jax.data.tokenizer_base import Tokenizer
+from albert_jax.data.tokenizers.base import Tokenizer
 from albert_jax.models.sizes import EncoderConfig
 
 Batch = dict[str, jax.Array]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from albert_jax.data.sources import open_source
-from albert_jax.data.tokenizer import load_tokenizer
+from albert_jax.data.text.sources import open_source
+from albert_jax.data.tokenizers.registry import load_tokenizer
 
 WORDS = 300
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

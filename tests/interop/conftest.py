@@ -8,10 +8,10 @@ import torch
 import transformers
 from flax import nnx
 
+from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.config import save_config
 from albert_jax.models.heads import ClassificationModel, PretrainingModel, SpanModel
 from albert_jax.tasks.settings import RUNTIME, encoder_config
-from albert_jax.training.checkpoint import Checkpoints
 from albert_jax.training.step import TrainState
 
 SIZES = dict(vocab_size=37, num_hidden_layers=4, num_attention_heads=4, hidden_size=24, intermediate_size=20)

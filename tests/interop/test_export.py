@@ -8,8 +8,8 @@ import pytest
 import torch
 import transformers
 
-from albert_jax.data.tokenizer import load_tokenizer
-from albert_jax.data.tokenizer_folder import save_tokenizer
+from albert_jax.data.tokenizers.hf_folder import save_tokenizer
+from albert_jax.data.tokenizers.registry import load_tokenizer
 from albert_jax.errors import InputError
 from albert_jax.interop.export import export_huggingface
 from albert_jax.interop.huggingface import import_huggingface, read_huggingface

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from albert_jax.interop.start import open_start
+from albert_jax.interop.pretrained import open_start
 from albert_jax.tasks import complete, make_task
 from albert_jax.training.loop import new_state
 from albert_jax.training.program import make_program
 from albert_jax.training.sharding import to_devices
 from configs import glue
-from tests.conftest import override
+from tests.builders import override
 from tests.interop.conftest import make_torch
 
 STEPS, WARMUP, RATE, DECAY, CLIP = 6, 2, 1e-2, 0.1, 0.5

@@ -10,7 +10,7 @@ from albert_jax.errors import InputError
 from albert_jax.interop.huggingface import import_huggingface, read_huggingface
 from albert_jax.models.sharing import make_table
 from albert_jax.tasks.settings import RUNTIME
-from albert_jax.training.start import start_of_run
+from albert_jax.training.init_from import start_of_run
 from tests.interop.conftest import assert_equal, make_torch
 
 

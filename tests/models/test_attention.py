@@ -7,7 +7,7 @@ import pytest
 
 from albert_jax.errors import InputError
 from albert_jax.models.attention import attend, choose
-from albert_jax.models.placement import placed_by
+from albert_jax.models.logical_sharding import placed_by
 from albert_jax.training.sharding import MeshPlacement, make_mesh
 
 ROWS, LENGTH, HEADS, HEAD_DIM = 4, 256, 2, 8

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from albert_jax.models.dropout import dropout
-from albert_jax.models.placement import Placement, placed_by
+from albert_jax.models.logical_sharding import Placement, placed_by
 
 
 class OnTpu(Placement):

@@ -15,8 +15,7 @@ from albert_jax.models.sizes import EncoderConfig
 from albert_jax.tasks import make_task
 from albert_jax.tasks.settings import compute_dtype
 from configs import albert_tiny
-from tests.conftest import override
-from tests.training.conftest import make_batch
+from tests.builders import make_batch, override
 
 
 @pytest.fixture

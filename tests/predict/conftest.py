@@ -7,8 +7,8 @@ import torch
 import transformers
 
 import albert_jax
-from albert_jax.data.tokenizer import load_tokenizer, train_tokenizer
-from albert_jax.data.tokenizer_folder import save_tokenizer
+from albert_jax.data.tokenizers.hf_folder import save_tokenizer
+from albert_jax.data.tokenizers.registry import load_tokenizer, train_tokenizer
 
 TEXT = "the a garden harbour library market station theatre anna bell sees helps finds in of is big small town"
 WORDS = TEXT.split()

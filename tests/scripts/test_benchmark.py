@@ -1,6 +1,6 @@
 import json
 
-from tests.conftest import run_program
+from tests.builders import run_program
 
 TINY = ("--config.model.layers=1", "--config.data.max_length=32", "--config.train.batch_size=4")
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.builders import ROOT
 
 # Counts its starts in the file `starts`, then does what is asked for.
 START = 'cd "$1"; n=$(($(cat starts 2>/dev/null || echo 0) + 1)); echo $n > starts; '

@@ -3,7 +3,7 @@ import importlib
 import pytest
 
 from albert_jax.tasks import complete
-from tests.conftest import override
+from tests.builders import override
 
 
 @pytest.fixture

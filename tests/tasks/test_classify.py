@@ -132,7 +132,7 @@ def test_mistakes_are_named(make_config, monkeypatch, values, message):
   def unreachable(name):
     raise InputError("TFDS cannot prepare it.")
 
-  monkeypatch.setattr("albert_jax.data.labelled.tfds_rows.open_builder", unreachable)
+  monkeypatch.setattr("albert_jax.data.finetuning.tfds.open_builder", unreachable)
   with pytest.raises(InputError, match=message):
     make_task(make_config("glue", "sst2", values)).load_data()
 

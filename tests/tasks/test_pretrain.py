@@ -4,8 +4,7 @@ import pytest
 
 from albert_jax.errors import InputError
 from albert_jax.tasks import make_task
-from tests.conftest import override
-from tests.training.conftest import make_batch
+from tests.builders import make_batch, override
 
 
 @pytest.fixture

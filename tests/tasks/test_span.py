@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from albert_jax.data.labelled.squad import Question
-from albert_jax.data.labelled.windows import WindowSettings, make_windows
-from albert_jax.data.tokenizer import load_tokenizer, train_tokenizer
+from albert_jax.data.finetuning.squad import Question
+from albert_jax.data.finetuning.windows import WindowSettings, make_windows
+from albert_jax.data.tokenizers.registry import load_tokenizer, train_tokenizer
 from albert_jax.errors import InputError
 from albert_jax.tasks import make_task
 from albert_jax.tasks.squad_answers import AnswerSettings, find_answers
@@ -17,7 +17,7 @@ from albert_jax.tasks.squad_scores import squad1_scores
 from albert_jax.training.loop import train
 from albert_jax.training.program import make_program
 from configs import squad
-from tests.conftest import override
+from tests.builders import override
 
 # Passages, and answers that begin and end with words.
 TROUBLE = {

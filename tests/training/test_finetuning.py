@@ -7,15 +7,15 @@ import jax
 import numpy as np
 import pytest
 
+from albert_jax.checkpoints.manager import Checkpoints
+from albert_jax.commands.seeds import train_seeds
 from albert_jax.errors import InputError
-from albert_jax.interop.start import open_start
+from albert_jax.interop.pretrained import open_start
 from albert_jax.tasks import complete, make_task
 from albert_jax.training import best, loop
-from albert_jax.training.checkpoint import Checkpoints
 from albert_jax.training.program import make_program
-from albert_jax.training.seeds import train_seeds
 from configs import glue
-from tests.conftest import override
+from tests.builders import override
 
 
 def make(config, devices: int = 1):

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from albert_jax.errors import InputError
-from albert_jax.models.placement import Placement, placed_by
+from albert_jax.models.logical_sharding import Placement, placed_by
 from albert_jax.training.guard import MEMORY, Guard, GuardSettings
 from albert_jax.training.step import TrainState, init_state, make_train_step
 

@@ -7,13 +7,14 @@ import jax
 import numpy as np
 import pytest
 
+from albert_jax.checkpoints import manifest
+from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.errors import InputError
-from albert_jax.interop.start import open_start
+from albert_jax.interop.pretrained import open_start
 from albert_jax.tasks import complete, make_task
-from albert_jax.training import loop, manifest
-from albert_jax.training.checkpoint import Checkpoints
+from albert_jax.training import loop
 from albert_jax.training.program import make_program
-from tests.conftest import override
+from tests.builders import override
 
 
 def run(config, folder, devices: int = 1, allow_changes=(), **values):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from albert_jax.tasks.scores import CLASS_SCORES, NUMBER_SCORES
+from albert_jax.tasks.eval_metrics import CLASS_SCORES, NUMBER_SCORES
 from albert_jax.tasks.squad_scores import squad1_scores, squad2_scores
 from albert_jax.training.metrics import FILE, Meter, Progress, Writer, peak_flops, summary
 

@@ -9,7 +9,7 @@ from albert_jax.errors import InputError
 from albert_jax.tasks import make_task
 from albert_jax.training import sharding
 from albert_jax.training.program import make_program
-from tests.conftest import override
+from tests.builders import override
 
 EIGHT = dict(data=2, fsdp=2, tensor=2)
 

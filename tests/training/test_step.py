@@ -4,8 +4,7 @@ import pytest
 
 from albert_jax.tasks import make_task
 from albert_jax.training.program import make_program
-from tests.conftest import override
-from tests.training.conftest import make_batch
+from tests.builders import make_batch, override
 
 # The first rate is 0 and the second update starts to tell, so several steps are compared.
 STEPS = 3

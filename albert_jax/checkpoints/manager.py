@@ -1,0 +1,287 @@
+"""Checkpoints: the one room that knows Orbax.
+
+A checkpoint is a plain nested dictionary {step, params, opt} of arrays, written in the background. It needs no random
+state and no place in the data, since both follow from the step. Each holds a manifest of its files, which is there from
+the moment that the checkpoint is; one that differs from its manifest is never read.
+"""
+
+import contextlib
+import errno
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import serialization
+from jax.experimental import multihost_utils
+
+from albert_jax.checkpoints import manifest
+from albert_jax.errors import InputError
+from albert_jax.messages import say
+from albert_jax.training.step import TrainState
+
+FOLDER = "checkpoints"
+_ITEM = "default"  # Orbax's name for the arrays in the folder of a step
+_UNFINISHED = ocp.path.atomicity_types.TMP_DIR_SUFFIX  # is in the name of a folder that is being written
+_NO_STEP, _REFUSED = -1, -2
+
+
+class Checkpoints:
+  """The checkpoints of a workdir.
+
+  Every process of a job calls each method at the same time; process 0 verifies the files for all. What a run that was
+  killed has left half-written is removed, unless `read_only`.
+
+  Args:
+    workdir: its folder is made if it is not there, unless `read_only`.
+    folder: the folder's name in the workdir.
+    every: steps between two checkpoints.
+    keep: how many of the newest stay.
+    keep_every: those at multiples of this stay for good; 0 = none.
+  """
+
+  def __init__(
+    self,
+    workdir: str,
+    *,
+    folder: str = FOLDER,
+    every: int = 1,
+    keep: int = 1,
+    keep_every: int = 0,
+    read_only: bool = False,
+  ):
+    self.folder = Path(workdir).absolute() / folder
+    self._every, self._read_only = every, read_only
+    self._options = ocp.CheckpointManagerOptions(
+      max_to_keep=keep,
+      keep_period=keep_every or None,
+      lightweight_initialize=True,  # else Orbax reads, and logs, files that nobody has verified
+      temporary_path_class=_Sealed,
+      async_options=ocp.options.AsyncOptions(create_directories_asynchronously=False),  # else failing takes minutes
+      multiprocessing_options=ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=folder),
+    )
+    self._manager: ocp.CheckpointManager | None = None
+    self._problems: dict[int, str | None] = {}
+    if not read_only:
+      self.folder.mkdir(parents=True, exist_ok=True)
+      if jax.process_index() == 0:
+        _remove_unfinished(self.folder)
+    elif not self.folder.is_dir():
+      raise InputError(f"{self.folder} does not exist: give the workdir of a run that has saved a checkpoint.")
+
+  def latest(self) -> int | None:
+    """The newest step whose files are those that were written, or None.
+
+    Warns of newer ones, and renames them, unless `read_only`.
+
+    Raises:
+      InputError: there are checkpoints, but all are damaged.
+    """
+    return self._choose(None)
+
+  def is_due(self, step: int) -> bool:
+    """Whether `every` asks for a checkpoint of this step."""
+    return step % self._every == 0
+
+  def save(self, state: TrainState, step: int) -> None:
+    """Starts to write the state of a step, in the place of what is there of this step.
+
+    The arrays are copied off the devices before this returns, so the state may be donated to the next step.
+
+    Raises:
+      InputError: the disk is full, now or when the save before this one was written.
+    """
+    with self._writing():
+      if self._manager is None:  # made late: it lists the folder, which process 0 may have to clean first
+        handler = ocp.PyTreeCheckpointHandler()
+        self._manager = ocp.CheckpointManager(self.folder, options=self._options, item_handlers=handler)
+      if step in self._manager.all_steps():
+        self.wait()
+        self._manager.delete(step)
+      self._problems.pop(step, None)
+      self._manager.save(step, args=ocp.args.PyTreeSave(_to_plain(state)), force=True)
+
+  def restore(self, state: TrainState, step: int | None = None) -> TrainState:
+    """Reads a checkpoint.
+
+    Args:
+      state: shapes, dtypes and shardings to restore to, as `jax.ShapeDtypeStruct`.
+      step: which; by default the newest that is undamaged.
+
+    Raises:
+      InputError: there is no such step, it is damaged, or its arrays are not those of `state`.
+    """
+    return serialization.from_state_dict(state, self._read(_to_plain(state), step))
+
+  def restore_params(self, params: Any, step: int | None = None) -> Any:
+    """Reads the parameters alone, or those of them that `params` holds."""
+    return self._read({"params": params}, step)["params"]
+
+  def param_specs(self, step: int | None = None) -> dict:
+    """Shapes and dtypes of the stored parameters, as a nested dict of `jax.ShapeDtypeStruct`; reads no array."""
+    stored = ocp.PyTreeCheckpointHandler().metadata(self._path(self._existing(step)) / _ITEM).tree["params"]
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), stored)
+
+  def wait(self) -> None:
+    """Blocks until the checkpoint under way is on disk; raises what went wrong in the background."""
+    if self._manager is not None:
+      with self._writing():
+        self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    """Waits, then lets go of threads."""
+    try:
+      self.wait()
+    finally:
+      if self._manager is not None:
+        self._manager.close()
+
+  @contextlib.contextmanager
+  def _writing(self) -> Iterator[None]:
+    try:
+      yield
+    except Exception as error:  # Orbax and TensorStore raise many kinds
+      if not any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT)):
+        raise
+      raise InputError(
+        f"The disk of {self.folder} is full: the newest checkpoint was not written, those before it are as they were. "
+        "Make room, and start the same command again."
+      ) from error
+
+  def _choose(self, step: int | None) -> int | None:
+    """As `_find`, in one process for all, so that they agree and the files are read once."""
+    found, refusal = _NO_STEP, None
+    if jax.process_index() == 0:
+      try:
+        found = self._find(step)
+      except InputError as error:
+        found, refusal = _REFUSED, error
+    found = int(multihost_utils.broadcast_one_to_all(np.int32(found)))
+    if found == _REFUSED:
+      raise refusal or InputError(f"Process 0 refuses the checkpoints in {self.folder}; see its message.")
+    return None if found == _NO_STEP else found
+
+  def _find(self, step: int | None) -> int:
+    steps = sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
+    if step is None:
+      return self._newest(steps)
+    if step not in steps:
+      raise InputError(f"{self.folder} holds no checkpoint of step {step}; it has {steps or 'none'}.")
+    if problem := self._problem(step):
+      raise InputError(f"The checkpoint {self._path(step)} is damaged: {problem}. {_way_out(self._path(step))}")
+    return step
+
+  def _newest(self, steps: list[int]) -> int:
+    damaged = []
+    for step in reversed(steps):
+      if self._problem(step) is None:
+        for other in damaged:
+          self._leave_out(other)
+        return step
+      damaged.append(step)
+    if damaged:
+      newest, problem = self._path(damaged[0]), self._problem(damaged[0])
+      raise InputError(
+        f"All checkpoints in {self.folder} are damaged: {steps}. {newest}: {problem}. {_way_out(newest)}"
+      )
+    return _NO_STEP
+
+  def _leave_out(self, step: int) -> None:
+    """Warns of a damaged step, and renames it, so that it does not count among those to keep."""
+    path, problem = self._path(step), self._problem(step)
+    if self._read_only or self._manager is not None:  # which would miss it
+      say(f"warning: the checkpoint {path} is damaged, and is left out: {problem}")
+      return
+    free = (path.with_name(f"damaged-{step}-{number}") for number in itertools.count(1))
+    aside = next(name for name in free if not os.path.lexists(name))
+    os.rename(path, aside)
+    del self._problems[step]
+    say(f"warning: the checkpoint {path} is damaged, and is now called {aside.name}: {problem}")
+
+  def _problem(self, step: int) -> str | None:
+    """As `manifest.problem`; reads the files of a step only once."""
+    if step not in self._problems:
+      self._problems[step] = manifest.problem(self._path(step))
+    return self._problems[step]
+
+  def _path(self, step: int) -> Path:
+    return self.folder / str(step)
+
+  def _existing(self, step: int | None) -> int:
+    """As `_choose`, but there must be one."""
+    found = self._choose(step)
+    if found is None:
+      raise InputError(f"{self.folder} holds no checkpoint.")
+    return found
+
+  def _read(self, wanted: dict, step: int | None) -> dict:
+    path = self._path(self._existing(step))
+    handler = ocp.PyTreeCheckpointHandler()
+    _check_shapes(wanted, handler.metadata(path / _ITEM).tree, path)
+    restore_args = ocp.args.PyTreeRestore(
+      wanted, ocp.checkpoint_utils.construct_restore_args(wanted), partial_restore=True
+    )
+    with ocp.Checkpointer(handler) as checkpointer:
+      return checkpointer.restore(path / _ITEM, args=restore_args)
+
+
+class _Sealed(ocp.path.atomicity.AtomicRenameTemporaryPath):
+  """A folder that Orbax writes; that of a step gets its manifest once all else is in it, and only then its name."""
+
+  async def finalize(self) -> None:
+    """Gives the folder its final name."""
+    step = self.get_final()
+    if step.name == _ITEM:
+      return await super().finalize()
+    whole = step.with_name(f"{step.name}.whole{_UNFINISHED}")
+    store = self._checkpoint_metadata_store
+    await ocp.path.atomicity.AtomicRenameTemporaryPath(self.get(), whole, checkpoint_metadata_store=store).finalize()
+    manifest.write(Path(whole))
+    os.rename(whole, step)
+
+
+def _remove_unfinished(folder: Path) -> None:
+  """Removes what a kill left: folders still being written, and steps without any file."""
+  for path in folder.iterdir():
+    is_empty = path.name.isdecimal() and not any(files for _, _, files in os.walk(path))
+    if (is_empty or _UNFINISHED in path.name) and path.is_dir() and not path.is_symlink():
+      with contextlib.suppress(FileNotFoundError):  # a process on its way out may still rename or remove it
+        shutil.rmtree(path)
+
+
+def _check_shapes(wanted: dict, stored: dict, path: Path) -> None:
+  """Orbax casts and truncates in silence: compare first."""
+  saved = {key: (tuple(leaf.shape), str(leaf.dtype)) for key, leaf in _flatten(stored).items()}
+  problems = []
+  for key, leaf in _flatten(wanted).items():
+    own = (tuple(leaf.shape), str(leaf.dtype))
+    if key not in saved:
+      problems.append(f"{key} is missing")
+    elif saved[key] != own:
+      problems.append(f"{key} is {saved[key]}, the config asks for {own}")
+  if problems:
+    raise InputError(
+      f"The checkpoint {path} does not fit this config: {'; '.join(problems[:5])}"
+      f"{f' and {len(problems) - 5} more' if len(problems) > 5 else ''}. "
+      "Use the config it was made with, or a new --workdir."
+    )
+
+
+def _way_out(path: Path) -> str:
+  return (
+    "Take another step or a new --workdir; or, if you trust the files as they are now "
+    f"(there was no manifest in an earlier version): python -m albert_jax.checkpoints.manifest {path}"
+  )
+
+
+def _to_plain(state: TrainState) -> dict:
+  return serialization.to_state_dict(state)
+
+
+def _flatten(tree: dict) -> dict[str, Any]:
+  return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

@@ -1,0 +1,73 @@
+"""A trained model from any folder that holds one: a run's workdir, or a Hugging Face folder."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from albert_jax import config as config_files
+from albert_jax.errors import InputError
+from albert_jax.interop.huggingface import HuggingFaceModel, read_huggingface
+from albert_jax.training.init_from import Start, start_of_run
+from albert_jax.training.parameters import path_name
+
+
+def open_start(path: str, step: int | None = None) -> Start:
+  """Opens a folder.
+
+  Args:
+    path: a workdir of `train.py`, or a folder with Hugging Face's `config.json` and safetensors.
+    step: which checkpoint of a workdir; the best or newest by default.
+
+  Raises:
+    InputError: it is neither, or it is damaged.
+  """
+  if not is_huggingface(path):
+    return start_of_run(path, step)
+  if step is not None:
+    raise InputError(f"{path} is a Hugging Face folder: it has no step {step}.")
+  return _start_of_huggingface(path, read_huggingface(path))
+
+
+def is_huggingface(path: str) -> bool:
+  """Whether a folder's `config.json` is Hugging Face's."""
+  file = Path(path) / config_files.FILE
+  try:
+    record = json.loads(file.read_text(encoding="utf-8"))
+  except OSError as error:
+    raise InputError(
+      f"{file} cannot be read ({error.strerror}): give a run's workdir or a Hugging Face folder."
+    ) from error
+  except ValueError as error:
+    raise InputError(f"{file} is not JSON ({error}).") from error
+  return isinstance(record, dict) and "model" not in record
+
+
+def _start_of_huggingface(path: str, found: HuggingFaceModel) -> Start:
+  def restore(wanted: dict) -> dict:
+    leaves = {path_name(where): leaf for where, leaf in jax.tree_util.tree_leaves_with_path(found.params)}
+    problems = []
+
+    def place(where, spec):
+      array = leaves[path_name(where)]
+      if array.shape != spec.shape:
+        problems.append(f"{path_name(where)} is {array.shape}, the config asks for {spec.shape}")
+        return array
+      return jax.device_put(array, spec.sharding)
+
+    placed = jax.tree_util.tree_map_with_path(place, wanted)
+    if problems:
+      raise InputError(f"{path} does not fit this config: {'; '.join(problems[:5])}.")
+    return placed
+
+  return Start(
+    path=str(path),
+    task="pretrain" if found.head in ("pretrain", "mlm", "encoder") else found.head,
+    model=found.model,
+    labels=() if found.regression else found.labels,
+    tokenizer=str(path) if found.tokenizer is not None else "",
+    specs=jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, np.dtype(array.dtype)), found.params),
+    restore=restore,
+    about=f"{path}, Hugging Face",
+  )

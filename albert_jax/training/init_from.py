@@ -1,0 +1,126 @@
+"""Where a run takes its first parameters from."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+
+from albert_jax.checkpoints import manager
+from albert_jax.config import load_config
+from albert_jax.data.tokenizers.hf_folder import FOLDER as TOKENIZER_FOLDER
+from albert_jax.training import best
+
+# What a model's shape consists of; a config that leaves one of these empty inherits it.
+SHAPE = ("vocab_size", "embedding", "width", "layers", "heads", "ffn", "positions", "token_types", "activation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+  """A trained model on disk.
+
+  Attributes:
+    path: the folder.
+    task: what it was trained for, a name in `tasks.TASKS`.
+    model: its `config.model`.
+    labels: names of the classes that its classifier tells apart.
+    tokenizer: what `load_tokenizer` reads, "" if it has none.
+    specs: shapes and dtypes of its parameters, a nested dict of `jax.ShapeDtypeStruct`.
+    restore: reads the parameters that a nested dict of shapes (with shardings) names.
+    about: one line on where the parameters come from.
+    step: of the training that they come from, if that is known.
+  """
+
+  path: str
+  task: str
+  model: dict
+  labels: tuple[str, ...]
+  tokenizer: str
+  specs: dict
+  restore: Callable[[dict], dict]
+  about: str
+  step: int | None = None
+
+  def without(self, name: str) -> "Start":
+    """The same, but for a module."""
+    return dataclasses.replace(self, specs={key: value for key, value in self.specs.items() if key != name})
+
+
+def start_of_run(workdir: str, step: int | None = None) -> Start:
+  """A run's workdir: the step that is asked for, or else the best one where the run keeps it, or else the newest.
+
+  Raises:
+    InputError: the folder holds no run, or no checkpoint of the step.
+  """
+  config = load_config(workdir)
+  folder = manager.FOLDER
+  if step is None and (Path(workdir) / best.FOLDER).is_dir():
+    folder = best.FOLDER
+  checkpoints = manager.Checkpoints(workdir, read_only=True, folder=folder)
+  step = checkpoints.latest() if step is None else step
+  specs = checkpoints.param_specs(step)
+  tokenizer = Path(workdir) / TOKENIZER_FOLDER
+  return Start(
+    path=str(workdir),
+    task=config.task,
+    model=config.model.to_dict(),
+    labels=tuple(config.data.get("labels", ())),
+    tokenizer=str(tokenizer) if tokenizer.is_dir() else "",
+    specs=specs,
+    restore=lambda wanted: checkpoints.restore_params(wanted, step),
+    about=f"{workdir}, {'best ' if folder == best.FOLDER else ''}step {step}",
+    step=step,
+  )
+
+
+def init_from(start: Start, params: dict) -> tuple[dict, list[str], list[str]]:
+  """Replaces new parameters by those of the start, as far as it has them.
+
+  Args:
+    start: a trained model.
+    params: new parameters, or shapes with shardings.
+
+  Returns:
+    The parameters, the modules that stay new, and the start's modules that have no use.
+
+  Raises:
+    InputError: a parameter that both have differs in shape.
+  """
+  specs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), params)
+  wanted, new, unused = _common(specs, start.specs)
+  return _merged(params, start.restore(wanted)), new, unused
+
+
+def inherit(config: ml_collections.ConfigDict, start: Start) -> None:
+  """Fills what a config leaves to its start: the model's shape, its sharing tables and the tokenizer."""
+  with config.unlocked():
+    if not config.model.width:
+      config.model.project_embeddings = start.model.get("project_embeddings", False)
+    for key in SHAPE:
+      config.model[key] = config.model[key] or start.model[key]
+    for part, scheme in start.model["sharing"].items():
+      config.model.sharing[part] = config.model.sharing[part] or scheme
+    config.data.tokenizer = config.data.tokenizer or start.tokenizer
+
+
+def _common(params: Any, specs: Any, path=()) -> tuple[Any, list[str], list[str]]:
+  """The part of `params` that `specs` has too, and the names that only one of them has."""
+  if not isinstance(params, dict):
+    return params, [], []
+  found, names = {}, {True: [], False: []}
+  for key in sorted({*params, *specs}):
+    if key in params and key in specs:
+      found[key], new, unused = _common(params[key], specs[key], (*path, key))
+      names[True] += new
+      names[False] += unused
+    else:
+      names[key in params].append("/".join((*path, key)))
+  return found, names[True], names[False]
+
+
+def _merged(params: Any, replacements: Any) -> Any:
+  if not isinstance(params, dict):
+    return replacements
+  return {key: _merged(value, replacements[key]) if key in replacements else value for key, value in params.items()}

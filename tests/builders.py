@@ -1,0 +1,69 @@
+"""What several tests build or start: configs, batches, encoders, programs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from albert_jax.models import sharing
+from albert_jax.models.sizes import EncoderConfig
+from albert_jax.tasks import make_task
+
+LIMIT = 900  # seconds that a program may take on a machine that is busy with other things
+ROOT = Path(__file__).parent.parent
+
+
+def override(config, values: dict):
+  """Sets dotted keys of a config."""
+  config.update_from_flattened_dict(values)
+  return config
+
+
+def run_program(*arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess:
+  """Runs train.py or eval.py as a user would, on one CPU device."""
+  result = subprocess.run(
+    [sys.executable, *arguments], cwd=ROOT, env=_environment(environment), capture_output=True, text=True, timeout=LIMIT
+  )
+  assert not check or result.returncode == 0, result.stderr[-3000:]
+  return result
+
+
+def start_program(*arguments: str, **environment: str) -> subprocess.Popen:
+  """As `run_program`, without waiting."""
+  pipe = subprocess.PIPE
+  return subprocess.Popen(
+    [sys.executable, *arguments], cwd=ROOT, env=_environment(environment), stdout=pipe, stderr=pipe, text=True
+  )
+
+
+def _environment(more: dict) -> dict:
+  return {**os.environ, "JAX_PLATFORMS": "cpu", **more}
+
+
+def make_batch(config, seed: int) -> dict[str, np.ndarray]:
+  """Random rows of uneven length and with uneven numbers of predictions, as the task's shapes ask for."""
+  random = np.random.default_rng(seed)
+  specs = make_task(config).batch_specs(config.train.batch_size)
+  batch = {name: np.zeros(spec.shape, spec.dtype) for name, spec in specs.items()}
+  rows, length = batch["tokens"].shape
+  lengths = random.integers(length // 4, length, rows)
+  real = np.arange(length) < lengths[:, None]
+  batch["tokens"][:] = random.integers(5, config.model.vocab_size, (rows, length)) * real
+  batch["types"][:] = (np.arange(length) > lengths[:, None] // 2) & real
+  batch["examples"][:] = real
+  batch["positions"][:] = np.arange(length) * real
+  slots = batch["mlm_positions"].shape
+  batch["mlm_positions"][:] = random.integers(0, lengths[:, None], slots)
+  batch["mlm_labels"][:] = random.integers(5, config.model.vocab_size, slots)
+  batch["mlm_weights"][:] = np.arange(slots[1]) < random.integers(1, slots[1], rows)[:, None]
+  batch["pair_labels"][:] = random.integers(0, 2, (rows, 1))
+  batch["pair_weights"][:] = random.random((rows, 1)) < 0.7
+  return batch
+
+
+def make_encoder_config(attn, ffn, **shape) -> EncoderConfig:
+  """The description of an encoder with the tables that two schemes give."""
+  tables = {name: sharing.make_table(scheme, shape["layers"]) for name, scheme in (("attn", attn), ("ffn", ffn))}
+  return EncoderConfig(**shape, attn_table=tables["attn"], ffn_table=tables["ffn"])

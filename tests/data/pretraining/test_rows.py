@@ -1,0 +1,324 @@
+import collections
+import hashlib
+import itertools
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from albert_jax.data.pretraining.rows import ROWS_ALGORITHM, PretrainingRows, prefetch
+from albert_jax.data.pretraining.spec import BatchSettings, Vocabulary
+from albert_jax.data.pretraining.synthetic import MemoryExamples
+from albert_jax.errors import InputError
+
+PAD, UNK, CLS, SEP, MASK = 9, 1, 2, 3, 4  # padding that is not 0 shows where zeros are confused with it
+SIZE = 500
+T = 32
+
+
+def make_vocabulary(**changes):
+  ids = {"size": SIZE, "pad_id": PAD, "cls_id": CLS, "sep_id": SEP, "mask_id": MASK}
+  ids |= {"special_ids": (PAD, UNK, CLS, SEP, MASK), "word_starts": np.arange(SIZE) % 3 > 0}
+  return Vocabulary(**(ids | changes))
+
+
+def make_examples(count=101, seed=0):
+  rng = np.random.default_rng(seed)
+  chunks = []
+  for _ in range(count):
+    target, sentences = rng.integers(1, T - 2), []
+    while target:
+      n = min(target, int(rng.integers(1, 9)))
+      sentences.append(rng.integers(10, SIZE, n).tolist())
+      target -= n
+    chunks.append(sentences)
+  return MemoryExamples(chunks, (np.arange(count) // 4).tolist(), max_length=T)
+
+
+def make_rows(shuffle=True, examples=None, **settings):
+  settings = BatchSettings(**({"max_length": T} | settings))
+  return PretrainingRows(
+    make_examples() if examples is None else examples, make_vocabulary(), settings, shuffle=shuffle
+  )
+
+
+def assert_equal(a, b):
+  assert a.keys() == b.keys()
+  for key in a:
+    assert a[key].dtype == b[key].dtype
+    np.testing.assert_array_equal(a[key], b[key], err_msg=key)
+
+
+VARIANTS = [
+  {},
+  {"packing": 4},
+  {"pair_objective": "nsp", "packing": 3, "single_sentence_random_pair": True},
+  {"pair_objective": "none", "mask_rate": 0.4, "max_ngram": 5, "max_predictions": 6},
+  {"pair_objective": "nsp", "whole_word": False, "max_length": 20},  # examples are truncated
+  {"pair_objective": "nsp", "packing": 2, "max_length": 20},  # examples are truncated to share rows
+  {"packing": 5, "max_length": 3 * T, "ngrams_straddle_segments": True, "random_specials": True},
+]
+
+
+@pytest.mark.parametrize("settings", VARIANTS)
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_any_slices_make_the_same_rows(settings, shuffle):
+  rows = make_rows(shuffle, **settings)
+  n = rows.num_rows
+  whole = rows.rows(0, 2 * n + 7)
+  cuts = [0, 1, 1, n // 2, n + 3, 2 * n + 7]
+  parts = [rows.rows(a, b) for a, b in itertools.pairwise(cuts)]
+  assert_equal(whole, {k: np.concatenate([p[k] for p in parts]) for k in whole})
+
+
+def test_blocks_do_not_show(monkeypatch):
+  whole = make_rows(packing=3).rows(5, 60)
+  monkeypatch.setattr("albert_jax.data.pretraining.rows._BLOCK_TOKENS", 7 * T)
+  assert_equal(whole, make_rows(packing=3).rows(5, 60))
+
+
+@pytest.mark.parametrize("settings", VARIANTS)
+def test_batch_contract(settings):
+  rows = make_rows(**settings)
+  batch = rows.rows(3, 3 + 2 * rows.num_rows)
+  count = len(batch["tokens"])
+  slots = rows.settings.packing
+  for key, (shape, dtype) in rows.settings.shapes(count).items():
+    assert batch[key].shape == shape
+    assert batch[key].dtype == dtype
+  examples = batch["examples"]
+  assert examples.max() <= slots
+  for key, filler in (("tokens", PAD), ("types", 0), ("positions", 0)):
+    assert (batch[key][examples == 0] == filler).all()
+  assert not (batch["tokens"][examples > 0] == PAD).any() or settings.get("random_specials")
+  assert (np.diff((examples > 0).astype(int), axis=1) <= 0).all()  # padding comes last
+  for r in range(count):
+    number = examples[r].max()
+    for n in range(1, number + 1):
+      at = np.flatnonzero(examples[r] == n)
+      np.testing.assert_array_equal(at, np.arange(at[0], at[0] + len(at)))
+      np.testing.assert_array_equal(batch["positions"][r, at], np.arange(len(at)))
+      assert batch["cls_positions"][r, n - 1] == at[0]
+      assert batch["tokens"][r, at[0]] == CLS
+      assert batch["types"][r, at[0]] == 0
+    for key in ("cls_positions", "pair_labels", "pair_weights"):
+      assert not batch[key][r, number:].any()
+    assert set(batch["pair_weights"][r]) <= {0, 1}
+  if settings.get("pair_objective") == "none":
+    assert not batch["pair_weights"].any()
+    assert not batch["types"].any()
+
+
+@pytest.mark.parametrize("settings", VARIANTS)
+def test_predictions_are_sorted_ordinary_tokens_with_true_labels(settings):
+  rows = make_rows(mask_prob=0.0, random_prob=0.0, **settings)  # every token stays as it is
+  batch = rows.rows(0, rows.num_rows)
+  for r in range(rows.num_rows):
+    used = batch["mlm_weights"][r] > 0
+    number = int(used.sum())
+    assert used[:number].all()
+    positions = batch["mlm_positions"][r, :number]
+    assert (np.diff(positions) > 0).all()
+    labels = batch["tokens"][r, positions]
+    np.testing.assert_array_equal(batch["mlm_labels"][r, :number], labels)
+    assert not np.isin(labels, (PAD, UNK, CLS, SEP, MASK)).any()
+    assert not batch["mlm_positions"][r, number:].any()
+    assert not batch["mlm_labels"][r, number:].any()
+  assert batch["mlm_weights"].sum() > 0
+
+
+def test_only_predicted_tokens_change():
+  plain = make_rows(mask_prob=0.0, random_prob=0.0, packing=3).rows(0, 40)
+  masked = make_rows(mask_prob=1.0, random_prob=0.0, packing=3).rows(0, 40)
+  r, m = np.nonzero(masked["mlm_weights"])
+  restored = masked["tokens"].copy()
+  assert (restored[r, masked["mlm_positions"][r, m]] == MASK).all()
+  restored[r, masked["mlm_positions"][r, m]] = masked["mlm_labels"][r, m]
+  assert_equal(plain, masked | {"tokens": restored})
+
+
+def content(batch, r):
+  """The row's example with its masks undone, without its special tokens."""
+  tokens = batch["tokens"][r].copy()
+  used = batch["mlm_weights"][r] > 0
+  tokens[batch["mlm_positions"][r, used]] = batch["mlm_labels"][r, used]
+  return tuple(tokens[~np.isin(tokens, (PAD, CLS, SEP))].tolist())
+
+
+def test_epochs_hold_every_example_with_fresh_masks():
+  rows = make_rows(pair_objective="none")
+  examples = make_examples()
+  texts = sorted(tuple(examples.get(np.array([i])).tokens.tolist()) for i in range(len(examples)))
+  n = rows.num_rows
+  first, second = rows.rows(0, n), rows.rows(n, 2 * n)
+  masks = []
+  for epoch in (first, second):
+    found = {content(epoch, r): epoch["mlm_positions"][r].tolist() for r in range(n)}
+    assert sorted(found) == texts
+    masks.append(found)
+  long = [t for t in texts if len(t) > 15]
+  assert sum(masks[0][t] == masks[1][t] for t in long) < 0.1 * len(long)
+
+
+@pytest.mark.parametrize("packing", [1, 3])
+def test_evaluation_is_fixed_and_ends_with_empty_rows(packing):
+  rows = make_rows(shuffle=False, packing=packing)
+  n = rows.num_rows
+  assert_equal(rows.rows(0, n), make_rows(shuffle=False, packing=packing).rows(0, n))
+  after = rows.rows(n, n + 5)
+  assert (after.pop("tokens") == PAD).all()
+  assert not any(v.any() for v in after.values())
+  if packing == 1:
+    examples = make_examples()
+    row = rows.rows(7, 8)
+    assert sorted(content(row, 0)) == sorted(examples.get(np.array([7])).tokens.tolist())
+
+
+def test_empty_rows_read_nothing(monkeypatch):
+  rows = make_rows(shuffle=False)
+  monkeypatch.delattr(MemoryExamples, "get")
+  assert not rows.rows(rows.num_rows, rows.num_rows + 3)["examples"].any()
+
+
+def test_changed_rows_need_a_new_algorithm_number():
+  made = hashlib.sha256()
+  for settings in VARIANTS:
+    for shuffle in (True, False):
+      batch = make_rows(shuffle, **settings).rows(0, 150)
+      for key in sorted(batch):
+        made.update(batch[key].tobytes())
+  expected = (2, "e7a69f443178cf7c")
+  assert (ROWS_ALGORITHM, made.hexdigest()[:16]) == expected, (
+    "The same examples and settings give other rows: a run cannot go on with them. If that is meant, raise"
+    " ROWS_ALGORITHM, so that resuming an old run is refused, and note number and digest here."
+  )
+
+
+def test_seeds_differ():
+  a, b = (make_rows(seed=seed).rows(0, 20)["tokens"] for seed in (0, 1))
+  assert (a != b).any(axis=1).all()
+
+
+def test_rows_travel_by_pickle():
+  rows = make_rows(packing=2)
+  assert_equal(rows.rows(0, 9), pickle.loads(pickle.dumps(rows)).rows(0, 9))
+
+
+@pytest.mark.parametrize(
+  ("settings", "words"),
+  [
+    ({"mask_rate": 0.0}, ["mask_rate=0.0"]),
+    ({"mask_rate": 1.0}, ["mask_rate=1.0"]),
+    ({"max_ngram": 0}, ["max_ngram=0"]),
+    ({"packing": 0}, ["packing=0"]),
+    ({"max_length": 4}, ["max_length=4", "5 to"]),
+    ({"max_length": 2**17}, ["max_length=131072"]),
+    ({"max_predictions": 600}, ["max_predictions=600", "max_length=512"]),
+    ({"max_predictions": -1}, ["max_predictions=-1"]),
+    ({"seed": -1}, ["seed=-1"]),
+    ({"mask_prob": 1.1}, ["mask_prob=1.1"]),
+    ({"random_prob": 0.3}, ["random_prob=0.3"]),
+    ({"pair_objective": "spo"}, ["spo", 'Did you mean "sop"?', "nsp", "none"]),
+  ],
+)
+def test_bad_settings_name_the_key(settings, words):
+  with pytest.raises(InputError) as error:
+    BatchSettings(**settings)
+  for word in words:
+    assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+  ("changes", "words"),
+  [
+    ({"special_ids": (UNK, CLS, SEP, MASK)}, "special ids"),
+    ({"sep_id": CLS}, "different"),
+    ({"size": SIZE + 1}, "word_starts"),
+    ({"special_ids": (PAD, UNK, CLS, SEP, MASK, SIZE)}, "outside"),
+  ],
+)
+def test_bad_vocabularies(changes, words):
+  with pytest.raises(InputError, match=words):
+    make_vocabulary(**changes)
+
+
+def test_rows_that_examples_cannot_fill():
+  with pytest.raises(InputError, match=rf"max_length={T + 1}.*prepared for {T}"):
+    make_rows(max_length=T + 1)
+  make_rows(max_length=2 * T, packing=2)
+
+
+def test_no_examples():
+  with pytest.raises(InputError, match="no examples"):
+    make_rows(examples=make_examples(0))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-1, 2), (3, 2)])
+def test_bad_ranges(start, stop):
+  with pytest.raises(InputError, match="not a range"):
+    make_rows().rows(start, stop)
+
+
+def fail_at_seven(step):
+  if step == 7:
+    raise InputError("step 7 is damaged")
+  return {"step": np.array([step])}
+
+
+def assert_idle():
+  """No process is left, nor any thread that makes batches; threads end at once, but on their own."""
+  assert not multiprocessing.active_children()
+  for thread in threading.enumerate():
+    if thread.name.startswith("grain-prefetch"):
+      thread.join(timeout=5)
+      assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_prefetch_keeps_the_order_and_stops(workers):
+  rows = make_rows()
+  batches = list(prefetch(lambda step: rows.rows(4 * step, 4 * step + 4), 3, 12, workers=workers, buffer=2))
+  assert len(batches) == 9
+  for step, batch in enumerate(batches, 3):
+    assert_equal(batch, rows.rows(4 * step, 4 * step + 4))
+  assert_idle()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_prefetch_raises_what_make_raises(workers):
+  batches = prefetch(fail_at_seven, 5, 20, workers=workers, buffer=2)
+  assert [next(batches)["step"].item() for _ in range(2)] == [5, 6]
+  with pytest.raises(InputError, match="step 7 is damaged"):
+    next(batches)
+  assert_idle()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_closing_leaves_nothing_behind(workers):
+  batches = prefetch(lambda step: {"step": np.array([step])}, 0, 10**9, workers=workers, buffer=2)
+  next(batches)
+  batches.close()
+  assert_idle()
+
+
+def test_prefetch_of_nothing():
+  assert list(prefetch(fail_at_seven, 5, 5, workers=0, buffer=2)) == []
+
+
+def slow_step(step):
+  time.sleep(0.01)
+  return {"step": np.array([step])}
+
+
+def test_a_killed_worker_ends_the_batches():
+  batches = prefetch(slow_step, 0, 10**9, workers=2, buffer=2)
+  next(batches)
+  os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+  with pytest.raises(RuntimeError, match="Worker process was terminated unexpectedly with exit code -9"):
+    collections.deque(batches, maxlen=0)
+  assert_idle()
