@@ -16,12 +16,12 @@ from ml_collections import config_flags
 from albert_jax import cli
 from albert_jax.config import load_config
 from albert_jax.errors import InputError
-from albert_jax.interop.pretrained import open_start
+from albert_jax.interop.pretrained import open_pretrained
 from albert_jax.runtime import distributed
 from albert_jax.runtime.compilation import keep_compiled
 from albert_jax.runtime.memory import reuse_memory
-from albert_jax.tasks import complete, make_task
-from albert_jax.training.init_from import Start, init_from
+from albert_jax.tasks import make_task, resolve
+from albert_jax.training.init_from import Pretrained, init_from
 from albert_jax.training.loop import infer
 from albert_jax.training.metrics import summary
 from albert_jax.training.program import Program, make_program
@@ -54,19 +54,19 @@ def main(_: list[str]) -> None:
   print(json.dumps({"step": start.step, **results}))
 
 
-def _open() -> tuple[Program, Start]:
+def _open() -> tuple[Program, Pretrained]:
   """The program and the parameters that the flags ask for."""
   if (_WORKDIR.value is None) == (_CONFIG.value is None):
     raise InputError("Give --workdir=DIR, or --config=FILE with --config.init_from=DIR.")
   if _WORKDIR.value is not None:
-    config, start = load_config(_WORKDIR.value), open_start(_WORKDIR.value, _STEP.value)
+    config, start = load_config(_WORKDIR.value), open_pretrained(_WORKDIR.value, _STEP.value)
     if config.task != "pretrain":  # whose examples, prepared with it, are found by the tokenizer's own name
       config.data.tokenizer = start.tokenizer
   else:
     config = _CONFIG.value
     if not config.init_from:
       raise InputError("--config.init_from=DIR is missing: which model is to be evaluated?")
-    start = complete(config, open_start(config.init_from, _STEP.value))
+    start = resolve(config, open_pretrained(config.init_from, _STEP.value))
   keep_compiled(config.data.cache_dir)
   config.mesh.update(data=-1, fsdp=1, tensor=1)  # whatever devices there are
   return make_program(config, make_task(config)), start

@@ -16,11 +16,11 @@ from albert_jax.commands.dry_run import dry_run
 from albert_jax.commands.replay import replay
 from albert_jax.commands.seeds import train_seeds
 from albert_jax.errors import InputError
-from albert_jax.interop.pretrained import open_start
+from albert_jax.interop.pretrained import open_pretrained
 from albert_jax.runtime import distributed, preemption
 from albert_jax.runtime.compilation import keep_compiled
 from albert_jax.runtime.memory import reuse_memory
-from albert_jax.tasks import complete, make_task
+from albert_jax.tasks import make_task, resolve
 from albert_jax.training.loop import train
 from albert_jax.training.program import make_program
 from albert_jax.training.run_signature import check_allowed
@@ -43,7 +43,7 @@ def main(_: list[str]) -> None:
 
 def run(config: ml_collections.ConfigDict) -> None:
   """Does with a config what the flags ask for."""
-  start = complete(config, open_start(config.init_from) if config.init_from else None)
+  start = resolve(config, open_pretrained(config.init_from) if config.init_from else None)
   check_allowed(config, _ALLOW.value)
   keep_compiled(config.data.cache_dir)
   workdir = _WORKDIR.value or f"runs/{config.name}"
@@ -68,4 +68,4 @@ def run(config: ml_collections.ConfigDict) -> None:
 
 
 if __name__ == "__main__":
-  cli.run(main, distributed.leave)
+  cli.run(main, distributed.exit_process)

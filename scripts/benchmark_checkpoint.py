@@ -27,7 +27,7 @@ from albert_jax import cli
 from albert_jax.checkpoints import manifest
 from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.errors import InputError
-from albert_jax.tasks import complete, make_task
+from albert_jax.tasks import make_task, resolve
 from albert_jax.training import step
 from albert_jax.training.program import Program, make_program
 
@@ -44,7 +44,7 @@ Times = dict[str, list[tuple[float, float]]]
 def main(_: list[str]) -> None:
   """Measures and prints; the last line is a JSON object."""
   config = _CONFIG.value
-  complete(config, None)
+  resolve(config, None)
   config.train.update(batch_size=_ROWS.value, microbatches=1)
   program = make_program(config, make_task(config), jax.devices()[:1])
   times: Times = {}
@@ -90,7 +90,7 @@ def _measure_steps(times: Times, program: Program):
   """Takes a few steps on random rows; returns the last state."""
   batch = _random_batch(program)
   unguarded = dataclasses.replace(program)
-  with mock.patch.object(step, "update_if", lambda _, update, *arguments: update(*arguments)):
+  with mock.patch.object(step, "apply_if", lambda _, update, *arguments: update(*arguments)):
     jax.block_until_ready(unguarded.train_step(program.init(0), batch))  # compiles
   state, _ = jax.block_until_ready(program.train_step(program.init(0), batch))
   for _ in range(_REPEATS.value):
@@ -106,7 +106,7 @@ def _random_batch(program: Program) -> dict[str, np.ndarray]:
     high = {"tokens": program.config.model.vocab_size, "mlm_labels": program.config.model.vocab_size}.get(name, 2)
     high = program.config.data.max_length if name == "mlm_positions" else high
     batch[name] = random.integers(0, high, spec.shape).astype(spec.dtype)
-  batch["examples"][:] = batch["mlm_weights"][:] = batch["pair_weights"][:] = 1
+  batch["example_ids"][:] = batch["mlm_weights"][:] = batch["pair_weights"][:] = 1
   batch["positions"][:] = np.arange(batch["positions"].shape[1])
   return batch
 

@@ -18,9 +18,9 @@ from collections.abc import Iterable
 
 import jax
 from absl import flags
-from albert_jax.data.examples.prepare import open_examples, open_tokenizer
 
 from albert_jax import cli
+from albert_jax.data.examples.prepare import open_examples, open_tokenizer
 from albert_jax.data.pretraining.rows import Batch, PretrainingRows, prefetch
 from albert_jax.data.pretraining.spec import PAIR_OBJECTIVES, BatchSettings, Vocabulary
 from albert_jax.data.pretraining.synthetic import make_synthetic_examples, make_synthetic_vocabulary
@@ -65,7 +65,7 @@ def report(what: str, tokens: int, seconds: float):
 
 def count_tokens(batches: Iterable[Batch]) -> int:
   """Counts tokens that are not padding."""
-  return sum(int((batch["examples"] > 0).sum()) for batch in batches)
+  return sum(int((batch["example_ids"] > 0).sum()) for batch in batches)
 
 
 def time_batches(batches: Iterable[Batch], clock=time.perf_counter) -> tuple[int, float]:

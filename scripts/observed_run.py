@@ -168,14 +168,14 @@ def _observe(run: Path, stop: int) -> None:
   Checkpoints.save = within("save", Checkpoints.save)
   PretrainTask.load_data = load_data
   if stop:
-    add = loop.Window.add
+    add = loop.StepLog.add
 
     def add_and_stop(self, number, terms):
       add(self, number, terms)
       if number == stop:
         raise preemption.Stop
 
-    loop.Window.add = add_and_stop
+    loop.StepLog.add = add_and_stop
 
 
 class _ObservedRows:

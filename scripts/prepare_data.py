@@ -9,11 +9,11 @@ accelerator. Beam's workers must see `config.data.cache_dir` under the same path
 """
 
 from absl import flags
-from albert_jax.data.examples.config import prepare_from_config
-from albert_jax.data.examples.prepare import SPLITS, read_metadata
 from ml_collections import config_flags
 
 from albert_jax import cli
+from albert_jax.data.examples.config import prepare_from_config
+from albert_jax.data.examples.prepare import SPLITS, read_metadata
 
 UNITS = ("documents", "sentences", "tokens", "examples")
 

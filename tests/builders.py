@@ -51,8 +51,8 @@ def make_batch(config, seed: int) -> dict[str, np.ndarray]:
   lengths = random.integers(length // 4, length, rows)
   real = np.arange(length) < lengths[:, None]
   batch["tokens"][:] = random.integers(5, config.model.vocab_size, (rows, length)) * real
-  batch["types"][:] = (np.arange(length) > lengths[:, None] // 2) & real
-  batch["examples"][:] = real
+  batch["token_type_ids"][:] = (np.arange(length) > lengths[:, None] // 2) & real
+  batch["example_ids"][:] = real
   batch["positions"][:] = np.arange(length) * real
   slots = batch["mlm_positions"].shape
   batch["mlm_positions"][:] = random.integers(0, lengths[:, None], slots)

@@ -8,7 +8,7 @@ import pytest
 from albert_jax.data.finetuning.glue import GLUE
 from albert_jax.errors import InputError
 from albert_jax.models.sizes import ALBERT
-from albert_jax.tasks import complete, make_task
+from albert_jax.tasks import make_task, resolve
 from albert_jax.training.loop import train
 from albert_jax.training.program import make_program
 from tests.builders import override
@@ -31,7 +31,7 @@ def test_every_config_traces(name, arguments, test, tmp_path):
   config = get_config(name, ",".join(filter(None, (arguments, "test" if test else ""))))
   config.data.cache_dir = str(tmp_path)
   if test:
-    complete(config, None)
+    resolve(config, None)
   else:  # as if started from ALBERT-base, with data at hand
     shape = {key: value for key, value in ALBERT["base"].items() if key != "dropout_v1"}
     config.model.update(
@@ -78,6 +78,6 @@ def test_bad_arguments_are_named(name, arguments, message):
 def test_a_model_from_scratch_learns_the_sample(tmp_path):
   config = get_config("glue", "sst2,test")
   override(config, {"data.cache_dir": str(tmp_path / "cache"), "train.steps": 100, "eval.every": 100})
-  complete(config, None)
+  resolve(config, None)
   results = train(make_program(config, make_task(config), jax.devices()[:1]), str(tmp_path / "run"))
   assert results["valid"]["accuracy"] > 0.9

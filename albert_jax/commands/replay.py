@@ -11,7 +11,7 @@ from albert_jax.config import differences, load_config
 from albert_jax.errors import InputError
 from albert_jax.messages import say
 from albert_jax.runtime.distributed import check_same
-from albert_jax.training.init_from import Start
+from albert_jax.training.init_from import Pretrained
 from albert_jax.training.loop import device_batches, new_state
 from albert_jax.training.metrics import without_nan
 from albert_jax.training.parameters import path_name
@@ -21,7 +21,7 @@ from albert_jax.training.step import TrainState
 from albert_jax.training.task import Rows
 
 
-def replay(program: Program, workdir: str, step: int, start: Start | None = None) -> str:
+def replay(program: Program, workdir: str, step: int, start: Pretrained | None = None) -> str:
   """Takes a step again as the run took it, from the newest checkpoint before it.
 
   With the run's config and devices every number is the run's own, bit for bit; a changed one (another dtype, say) is
@@ -55,7 +55,7 @@ def replay(program: Program, workdir: str, step: int, start: Start | None = None
   return _report(step, first, _digests(data.train, step - 1, size), metrics, counts)
 
 
-def _restore_before(step: int, program: Program, workdir: str, start: Start | None) -> TrainState:
+def _restore_before(step: int, program: Program, workdir: str, start: Pretrained | None) -> TrainState:
   checkpoints = Checkpoints(workdir, read_only=True)
   found = [int(path.name) for path in checkpoints.folder.iterdir() if path.name.isdecimal() and int(path.name) < step]
   first = max(found, default=0)

@@ -10,7 +10,7 @@ import ml_collections
 
 from albert_jax.files import new_file
 from albert_jax.messages import say
-from albert_jax.training.init_from import Start
+from albert_jax.training.init_from import Pretrained
 from albert_jax.training.loop import train
 from albert_jax.training.program import Program
 
@@ -21,7 +21,7 @@ def train_seeds(
   make: Callable[[ml_collections.ConfigDict], Program],
   config: ml_collections.ConfigDict,
   workdir: str,
-  start: Start | None,
+  start: Pretrained | None,
   *,
   allow_changes: Sequence[str] = (),
 ) -> dict[str, dict[str, dict]]:

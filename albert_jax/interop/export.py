@@ -24,7 +24,7 @@ from albert_jax.interop.tensor_names import entries, in_model, to_theirs, unshar
 from albert_jax.messages import say
 from albert_jax.models.sizes import EncoderConfig
 from albert_jax.tasks.settings import encoder_config
-from albert_jax.training.init_from import Start, start_of_run
+from albert_jax.training.init_from import Pretrained, pretrained_of_run
 
 # What follows "Bert" or "Albert" in a class's name → the parts that it has; of a task, the first that a model can fill.
 _CLASSES = {
@@ -54,7 +54,7 @@ def export_huggingface(workdir: str, folder: str, step: int | None = None) -> st
   Raises:
     InputError: there is no such run or checkpoint, or the folder is not empty.
   """
-  start = start_of_run(workdir, step)
+  start = pretrained_of_run(workdir, step)
   encoder = encoder_config(ml_collections.ConfigDict(start.model))
   name, parts = _class_of(start, encoder)
   params = jax.tree.map(np.asarray, start.restore({part: start.specs[part] for part in ("encoder", *parts)}))
@@ -80,7 +80,7 @@ def export_huggingface(workdir: str, folder: str, step: int | None = None) -> st
   return name
 
 
-def _class_of(start: Start, encoder: EncoderConfig) -> tuple[str, tuple[str, ...]]:
+def _class_of(start: Pretrained, encoder: EncoderConfig) -> tuple[str, tuple[str, ...]]:
   """The class's name, and the parts that it has beside the encoder."""
   family = "Albert" if encoder.has_projection else "Bert"
   for suffix, parts in _CLASSES[start.task].items():
@@ -115,7 +115,7 @@ def _ids(tokenizer: Tokenizer | None) -> dict[str, int]:
   return {"pad_token_id": tokenizer.pad_id, "bos_token_id": tokenizer.cls_id, "eos_token_id": tokenizer.sep_id}
 
 
-def _labels(start: Start) -> dict[str, Any]:
+def _labels(start: Pretrained) -> dict[str, Any]:
   if start.task != "classify":
     return {}
   outputs = start.specs["classifier"]["bias"].shape[0]

@@ -8,7 +8,7 @@ from typing import Any
 import ml_collections
 
 from albert_jax.models import sharing
-from albert_jax.training.init_from import Start
+from albert_jax.training.init_from import Pretrained
 from albert_jax.training.metrics import FILE as METRICS_FILE
 from albert_jax.training.parameters import count
 
@@ -18,7 +18,9 @@ _PAIRS = {
 }
 
 
-def model_card(config: ml_collections.ConfigDict, start: Start, params: Mapping, name: str, *, unshared: bool) -> str:
+def model_card(
+  config: ml_collections.ConfigDict, start: Pretrained, params: Mapping, name: str, *, unshared: bool
+) -> str:
   """The text of `README.md`.
 
   Args:

@@ -9,11 +9,11 @@ import numpy as np
 from albert_jax import config as config_files
 from albert_jax.errors import InputError
 from albert_jax.interop.huggingface import HuggingFaceModel, read_huggingface
-from albert_jax.training.init_from import Start, start_of_run
+from albert_jax.training.init_from import Pretrained, pretrained_of_run
 from albert_jax.training.parameters import path_name
 
 
-def open_start(path: str, step: int | None = None) -> Start:
+def open_pretrained(path: str, step: int | None = None) -> Pretrained:
   """Opens a folder.
 
   Args:
@@ -24,10 +24,10 @@ def open_start(path: str, step: int | None = None) -> Start:
     InputError: it is neither, or it is damaged.
   """
   if not is_huggingface(path):
-    return start_of_run(path, step)
+    return pretrained_of_run(path, step)
   if step is not None:
     raise InputError(f"{path} is a Hugging Face folder: it has no step {step}.")
-  return _start_of_huggingface(path, read_huggingface(path))
+  return _pretrained_of_huggingface(path, read_huggingface(path))
 
 
 def is_huggingface(path: str) -> bool:
@@ -44,7 +44,7 @@ def is_huggingface(path: str) -> bool:
   return isinstance(record, dict) and "model" not in record
 
 
-def _start_of_huggingface(path: str, found: HuggingFaceModel) -> Start:
+def _pretrained_of_huggingface(path: str, found: HuggingFaceModel) -> Pretrained:
   def restore(wanted: dict) -> dict:
     leaves = {path_name(where): leaf for where, leaf in jax.tree_util.tree_leaves_with_path(found.params)}
     problems = []
@@ -61,7 +61,7 @@ def _start_of_huggingface(path: str, found: HuggingFaceModel) -> Start:
       raise InputError(f"{path} does not fit this config: {'; '.join(problems[:5])}.")
     return placed
 
-  return Start(
+  return Pretrained(
     path=str(path),
     task="pretrain" if found.head in ("pretrain", "mlm", "encoder") else found.head,
     model=found.model,

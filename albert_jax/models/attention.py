@@ -29,7 +29,7 @@ def attend(
   v_BSHK: jax.Array,
   rng: jax.Array | None,
   *,
-  examples_BT: jax.Array,
+  example_ids_BT: jax.Array,
   packed: bool,
   implementation: str,
   dropout_rate: float,
@@ -41,7 +41,7 @@ def attend(
     k_BSHK: keys.
     v_BSHK: values.
     rng: for dropout on the probabilities, or None for none.
-    examples_BT: 0 in padding, n in the row's n-th example; attention stays inside equal numbers.
+    example_ids_BT: 0 in padding, n in the row's n-th example; attention stays inside equal numbers.
     packed: whether a row may hold more than one example.
     implementation: "auto", or a name from the list above.
     dropout_rate: of the probabilities.
@@ -53,7 +53,7 @@ def attend(
     InputError: the implementation cannot do this.
   """
   has_dropout = rng is not None and dropout_rate > 0
-  name = choose(
+  name = select_attention(
     implementation,
     platform=current().platform,
     dtype=v_BSHK.dtype,
@@ -62,18 +62,20 @@ def attend(
     has_dropout=has_dropout,
   )
   if name == "xla":
-    return _xla(q_BTHK, k_BSHK, v_BSHK, examples_BT, dropout_rate if has_dropout else 0.0, rng)
+    return _xla(q_BTHK, k_BSHK, v_BSHK, example_ids_BT, dropout_rate if has_dropout else 0.0, rng)
   if name == "cudnn":
-    return _cudnn(q_BTHK, k_BSHK, v_BSHK, examples_BT, packed)
+    return _cudnn(q_BTHK, k_BSHK, v_BSHK, example_ids_BT, packed)
   return current().per_shard(
     functools.partial(_splash, interpret=current().platform == "cpu"),
-    (q_BTHK, k_BSHK, v_BSHK, examples_BT),
+    (q_BTHK, k_BSHK, v_BSHK, example_ids_BT),
     ("BTHK", "BSHK", "BSHK", "BT"),
     "BTHK",
   )
 
 
-def choose(asked: str, *, platform: str, dtype: jnp.dtype, length: int, head_dim: int, has_dropout: bool) -> str:
+def select_attention(
+  asked: str, *, platform: str, dtype: jnp.dtype, length: int, head_dim: int, has_dropout: bool
+) -> str:
   """The implementation to use.
 
   "auto" takes a fused one wherever there is one that can: it never holds the probabilities, [B, H, T, T], in memory.
@@ -109,26 +111,26 @@ def choose(asked: str, *, platform: str, dtype: jnp.dtype, length: int, head_dim
   return "xla"
 
 
-def _xla(q_BTHK, k_BSHK, v_BSHK, examples_BT, dropout_rate: float, rng) -> jax.Array:
+def _xla(q_BTHK, k_BSHK, v_BSHK, example_ids_BT, dropout_rate: float, rng) -> jax.Array:
   scores_BHTS = jnp.einsum("BTHK,BSHK->BHTS", q_BTHK, k_BSHK, preferred_element_type=jnp.float32)
   # Padding sees padding, so that no row of scores is empty.
-  mask_BTS = examples_BT[:, :, None] == examples_BT[:, None, :]
+  mask_BTS = example_ids_BT[:, :, None] == example_ids_BT[:, None, :]
   scores_BHTS = jnp.where(mask_BTS[:, None], scores_BHTS, jnp.finfo(jnp.float32).min)
   weights_BHTS = dropout(jax.nn.softmax(scores_BHTS), dropout_rate, rng)
   return constrain(jnp.einsum("BHTS,BSHK->BTHK", weights_BHTS.astype(v_BSHK.dtype), v_BSHK), "BTHK")
 
 
-def _cudnn(q_BTHK, k_BSHK, v_BSHK, examples_BT, packed: bool) -> jax.Array:
+def _cudnn(q_BTHK, k_BSHK, v_BSHK, example_ids_BT, packed: bool) -> jax.Array:
   more = {}
   if packed:  # cuDNN adds a mask as a bias, which has to be read
-    more["mask"] = (examples_BT[:, :, None] == examples_BT[:, None, :])[:, None]
+    more["mask"] = (example_ids_BT[:, :, None] == example_ids_BT[:, None, :])[:, None]
   else:
-    lengths_B = jnp.maximum(jnp.sum(examples_BT > 0, axis=1, dtype=jnp.int32), 1)  # of an empty row, too
+    lengths_B = jnp.maximum(jnp.sum(example_ids_BT > 0, axis=1, dtype=jnp.int32), 1)  # of an empty row, too
     more["query_seq_lengths"] = more["key_value_seq_lengths"] = lengths_B
   return jax.nn.dot_product_attention(q_BTHK, k_BSHK, v_BSHK, scale=1.0, implementation="cudnn", **more)
 
 
-def _splash(q_BTHK, k_BSHK, v_BSHK, examples_BT, *, interpret: bool) -> jax.Array:
+def _splash(q_BTHK, k_BSHK, v_BSHK, example_ids_BT, *, interpret: bool) -> jax.Array:
   _, length, heads, _ = q_BTHK.shape
   block = next(size for size in range(SPLASH_LARGEST_BLOCK, 0, -SPLASH_BLOCK) if length % size == 0)
   kernel = splash.make_splash_mha_single_device(
@@ -144,4 +146,4 @@ def _splash(q_BTHK, k_BSHK, v_BSHK, examples_BT, *, interpret: bool) -> jax.Arra
     heads_first = (x.swapaxes(0, 1) for x in (q_THK, k_SHK, v_SHK))
     return kernel(*heads_first, segment_ids=splash.SegmentIds(examples_T, examples_T)).swapaxes(0, 1)
 
-  return jax.vmap(one_row)(q_BTHK, k_BSHK, v_BSHK, examples_BT).astype(v_BSHK.dtype)
+  return jax.vmap(one_row)(q_BTHK, k_BSHK, v_BSHK, example_ids_BT).astype(v_BSHK.dtype)

@@ -40,8 +40,8 @@ class Encoder(nnx.Module):
   def __call__(
     self,
     tokens_BT: jax.Array,
-    types_BT: jax.Array,
-    examples_BT: jax.Array,
+    token_type_ids_BT: jax.Array,
+    example_ids_BT: jax.Array,
     positions_BT: jax.Array,
     rng: jax.Array | None,
     *,
@@ -51,8 +51,8 @@ class Encoder(nnx.Module):
 
     Args:
       tokens_BT: ids.
-      types_BT: 0 in segment A, 1 in B.
-      examples_BT: 0 in padding, n in the row's n-th example; attention stays inside equal numbers.
+      token_type_ids_BT: 0 in segment A, 1 in B.
+      example_ids_BT: 0 in padding, n in the row's n-th example; attention stays inside equal numbers.
       positions_BT: position within the example.
       rng: for dropout, or None for none.
       packed: whether a row may hold more than one example.
@@ -61,10 +61,10 @@ class Encoder(nnx.Module):
       x_BTD in `config.dtype`.
     """
     embedding_rng, layers_rng = (None, None) if rng is None else jax.random.split(rng)
-    x_BTD = self.embeddings(tokens_BT, types_BT, positions_BT, embedding_rng)
+    x_BTD = self.embeddings(tokens_BT, token_type_ids_BT, positions_BT, embedding_rng)
     attend_rows = functools.partial(
       attend,
-      examples_BT=examples_BT,
+      example_ids_BT=example_ids_BT,
       packed=packed,
       implementation=self.config.attention,
       dropout_rate=self.config.attention_dropout,

@@ -13,7 +13,7 @@ from albert_jax.models.logical_sharding import constrain
 from albert_jax.models.sizes import EncoderConfig
 
 
-def definition(make: Callable[[], nnx.Module]) -> nnx.GraphDef:
+def abstract_module(make: Callable[[], nnx.Module]) -> nnx.GraphDef:
   """What a module is beside its weights, of which none is made: `nnx.merge(definition, params)` is the module."""
   return nnx.split(nnx.eval_shape(make))[0]
 
@@ -26,7 +26,7 @@ def gather(x_BTD: jax.Array, positions_BM: jax.Array) -> jax.Array:
 def encode(encoder: Encoder, batch: dict[str, jax.Array], rng: jax.Array | None) -> jax.Array:
   """x_BTD, the rows of a batch encoded; the N of `cls_positions` tells how many examples a row may hold, 1 without."""
   packed = "cls_positions" in batch and batch["cls_positions"].shape[1] > 1
-  return encoder(batch["tokens"], batch["types"], batch["examples"], batch["positions"], rng, packed=packed)
+  return encoder(batch["tokens"], batch["token_type_ids"], batch["example_ids"], batch["positions"], rng, packed=packed)
 
 
 class MaskedLMHead(nnx.Module):

@@ -87,10 +87,10 @@ class Embeddings(nnx.Module):
     self.projection = Dense((config.embedding,), (config.width,), rngs=rngs) if config.has_projection else None
 
   def __call__(
-    self, tokens_BT: jax.Array, types_BT: jax.Array, positions_BT: jax.Array, rng: jax.Array | None
+    self, tokens_BT: jax.Array, token_type_ids_BT: jax.Array, positions_BT: jax.Array, rng: jax.Array | None
   ) -> jax.Array:
     """Ids in, x_BTD in the computation's dtype out."""
-    lookups = ((self.word, "VE", tokens_BT), (self.position, "PE", positions_BT), (self.type, "YE", types_BT))
+    lookups = ((self.word, "VE", tokens_BT), (self.position, "PE", positions_BT), (self.type, "YE", token_type_ids_BT))
     x_BTE = sum(constrain(constrain(rows[...], dims)[ids_BT], "BTE") for rows, dims, ids_BT in lookups)
     x_BTE = dropout(self.norm(x_BTE), self.config.dropout, rng).astype(self.config.dtype)
     return x_BTE if self.projection is None else constrain(self.projection(x_BTE), "BTD")

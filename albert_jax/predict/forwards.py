@@ -9,7 +9,7 @@ from flax import nnx
 
 from albert_jax.errors import unknown
 from albert_jax.models.encoder import Encoder
-from albert_jax.models.heads import ClassificationModel, PretrainingModel, SpanModel, definition, encode
+from albert_jax.models.heads import ClassificationModel, PretrainingModel, SpanModel, abstract_module, encode
 from albert_jax.models.sizes import EncoderConfig
 
 Forward = Callable[..., tuple[jax.Array, ...]]  # (params, batch, static arguments by name) → arrays [B, ...]
@@ -18,7 +18,7 @@ POOLINGS = ("mean", "cls")
 
 def make_encode(config: EncoderConfig) -> Forward:
   """Forward with `pooling`: (vectors_BD,), float32; "mean" is over all tokens, [CLS] and [SEP] too."""
-  graph = definition(lambda: Encoder(config, rngs=nnx.Rngs(0)))
+  graph = abstract_module(lambda: Encoder(config, rngs=nnx.Rngs(0)))
 
   @functools.partial(jax.jit, static_argnames="pooling")
   def forward(params, batch, *, pooling):
@@ -27,7 +27,7 @@ def make_encode(config: EncoderConfig) -> Forward:
       return (x_BTD[:, 0],)
     if pooling != "mean":
       raise unknown("pooling", pooling, POOLINGS)
-    inside_BT1 = (batch["examples"] > 0)[:, :, None]
+    inside_BT1 = (batch["example_ids"] > 0)[:, :, None]
     return (jnp.sum(x_BTD, axis=1, where=inside_BT1) / jnp.maximum(1, jnp.sum(inside_BT1, axis=1)),)
 
   return forward
@@ -38,7 +38,7 @@ def make_fill(config: EncoderConfig, pieces: int) -> Forward:
 
   The batch has a field `mlm_positions` [B, M].
   """
-  graph = definition(lambda: PretrainingModel(config, pair=False, rngs=nnx.Rngs(0)))
+  graph = abstract_module(lambda: PretrainingModel(config, pair=False, rngs=nnx.Rngs(0)))
 
   @functools.partial(jax.jit, static_argnames="top")
   def forward(params, batch, *, top):
@@ -51,7 +51,7 @@ def make_fill(config: EncoderConfig, pieces: int) -> Forward:
 
 def make_classify(config: EncoderConfig, outputs: int) -> Forward:
   """Forward: (logits_BC,)."""
-  graph = definition(lambda: ClassificationModel(config, outputs, dropout=0.0, rngs=nnx.Rngs(0)))
+  graph = abstract_module(lambda: ClassificationModel(config, outputs, dropout=0.0, rngs=nnx.Rngs(0)))
 
   @jax.jit
   def forward(params, batch):
@@ -63,7 +63,7 @@ def make_classify(config: EncoderConfig, outputs: int) -> Forward:
 
 def make_span(config: EncoderConfig) -> Forward:
   """Forward: (start_logits_BT, end_logits_BT)."""
-  graph = definition(lambda: SpanModel(config, rngs=nnx.Rngs(0)))
+  graph = abstract_module(lambda: SpanModel(config, rngs=nnx.Rngs(0)))
 
   @jax.jit
   def forward(params, batch):

@@ -17,7 +17,7 @@ from albert_jax.data.finetuning.race import join_option
 from albert_jax.data.tokenizers.base import Tokenizer
 from albert_jax.data.tokenizers.registry import load_tokenizer
 from albert_jax.errors import InputError, unknown
-from albert_jax.interop.pretrained import is_huggingface, open_start
+from albert_jax.interop.pretrained import is_huggingface, open_pretrained
 from albert_jax.messages import say
 from albert_jax.models import sharing
 from albert_jax.predict import forwards
@@ -29,7 +29,7 @@ from albert_jax.predict.results import Answer, Choice, Label, make_choice, make_
 from albert_jax.predict.texts import Text, as_list, split_pairs
 from albert_jax.tasks.settings import RUNTIME, encoder_config
 from albert_jax.tasks.squad_answers import AnswerSettings
-from albert_jax.training.init_from import Start
+from albert_jax.training.init_from import Pretrained
 from albert_jax.training.parameters import count
 
 BATCH_SIZE = 32
@@ -50,7 +50,7 @@ def load(
     InputError: the folder holds no model, a damaged one, or no tokenizer.
   """
   path = os.fspath(path)
-  start = open_start(path, step)
+  start = open_pretrained(path, step)
   if not (tokenizer or start.tokenizer):
     raise InputError(f"{path} has no tokenizer: name its file or folder, as in load(path, tokenizer=FILE).")
   data = {} if is_huggingface(path) else load_config(path).data
@@ -73,7 +73,7 @@ class Predictor:
     max_length: tokens that the model reads at once, [CLS] and [SEP] included: as many as in its training.
   """
 
-  def __init__(self, start: Start, tokenizer: Tokenizer, data: Mapping[str, Any], dtype: str = "float32"):
+  def __init__(self, start: Pretrained, tokenizer: Tokenizer, data: Mapping[str, Any], dtype: str = "float32"):
     """Reads the parameters.
 
     Args:

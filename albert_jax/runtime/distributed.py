@@ -60,7 +60,7 @@ def initialize() -> None:
     jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT)
 
 
-def meet() -> None:
+def barrier() -> None:
   """Waits until every process of the job has come here, each for the n-th time.
 
   On CPUs, processes that use a set of devices together for the first time bear no more than 30 s between them.
@@ -73,7 +73,7 @@ def meet() -> None:
 def check_same(what: str, fingerprint: str) -> None:
   """Raises InputError unless every process of the job has the same fingerprint."""
   digest = np.frombuffer(hashlib.sha256(fingerprint.encode()).digest(), np.uint8)
-  meet()
+  barrier()
   everyone = multihost_utils.process_allgather(digest).reshape(-1, digest.size)
   different = np.flatnonzero((everyone != everyone[0]).any(axis=1))
   if different.size:
@@ -83,18 +83,18 @@ def check_same(what: str, fingerprint: str) -> None:
     )
 
 
-def agree(value: bool) -> bool:
+def value_of_first(value: bool) -> bool:
   """What process 0 says: files may look different to another machine."""
   return bool(multihost_utils.broadcast_one_to_all(np.bool_(value)))
 
 
-def told_by_first(numbers: Sequence[float]) -> list[float]:
+def broadcast_from_first(numbers: Sequence[float]) -> list[float]:
   """The numbers of process 0, to the bit: JAX's own broadcast would round them to float32."""
   bits = multihost_utils.broadcast_one_to_all(np.asarray(numbers, np.float64).view(np.uint32))
   return np.asarray(bits).view(np.float64).tolist()
 
 
-def leave(status: int) -> NoReturn:
+def exit_process(status: int) -> NoReturn:
   """Ends a process that failed. One of several does not wait for the others, which would wait for it."""
   if jax_distributed.global_state.num_processes > 1:
     sys.stdout.flush()

@@ -7,7 +7,7 @@ from albert_jax.tasks.choice import ChoiceTask
 from albert_jax.tasks.classify import ClassifyTask
 from albert_jax.tasks.pretrain import PretrainTask
 from albert_jax.tasks.span import SpanTask
-from albert_jax.training.init_from import SHAPE, Start, inherit
+from albert_jax.training.init_from import SHAPE, Pretrained, fill_from_pretrained
 from albert_jax.training.task import Task
 
 TASKS = {"pretrain": PretrainTask, "classify": ClassifyTask, "choice": ChoiceTask, "span": SpanTask}
@@ -22,7 +22,7 @@ def make_task(config: ml_collections.ConfigDict) -> Task:
   return _task_class(config).from_config(config)
 
 
-def complete(config: ml_collections.ConfigDict, start: Start | None) -> Start | None:
+def resolve(config: ml_collections.ConfigDict, start: Pretrained | None) -> Pretrained | None:
   """Fills what a config leaves open, from the start and from the data, so that the record of a run is whole.
 
   Returns:
@@ -32,14 +32,14 @@ def complete(config: ml_collections.ConfigDict, start: Start | None) -> Start | 
     InputError: there is no start, and the config does not give the model's whole shape.
   """
   if start is not None:
-    inherit(config, start)
+    fill_from_pretrained(config, start)
   missing = [f"model.{key}" for key in SHAPE if not config.model[key]]
   missing += [f"model.sharing.{part}" for part, scheme in config.model.sharing.items() if not scheme]
   if missing:
     raise InputError(
       f"{', '.join(missing)} not given: start from a trained model with --config.init_from=DIR, or give each of them."
     )
-  _task_class(config).complete(config)
+  _task_class(config).resolve(config)
   if start is not None and (start.task, start.labels) != (config.task, tuple(config.data.get("labels", ()))):
     return start.without("classifier")
   return start

@@ -40,13 +40,13 @@ class ClassifyTask(LabelledTask):
     check_scores(self._metrics, len(self.labels))
 
   @classmethod
-  def complete(cls, config: ml_collections.ConfigDict) -> None:
+  def resolve(cls, config: ml_collections.ConfigDict) -> None:
     """Fills `data.labels` with the classes that the data have.
 
     Raises:
       InputError: there is no tokenizer, or the data cannot be read.
     """
-    super().complete(config)
+    super().resolve(config)
     with config.unlocked():
       config.data.labels = tuple(config.data.labels) or open_reader(config.data).find_labels()
 

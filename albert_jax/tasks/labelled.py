@@ -17,11 +17,11 @@ from albert_jax.data.tokenizers.base import Tokenizer
 from albert_jax.data.tokenizers.registry import resolve_tokenizer
 from albert_jax.errors import InputError
 from albert_jax.models.flops import flops_per_token
-from albert_jax.models.heads import definition
+from albert_jax.models.heads import abstract_module
 from albert_jax.tasks.settings import encoder_config
 from albert_jax.training.task import Batch, Outputs, TaskData, Terms
 
-TOKEN_FIELDS = ("tokens", "types", "examples", "positions")
+TOKEN_FIELDS = ("tokens", "token_type_ids", "example_ids", "positions")
 
 
 class LabelledTask(abc.ABC):
@@ -51,7 +51,7 @@ class LabelledTask(abc.ABC):
     self._classifier_dropout = config.model.classifier_dropout
 
   @classmethod
-  def complete(cls, config: ml_collections.ConfigDict) -> None:
+  def resolve(cls, config: ml_collections.ConfigDict) -> None:
     """Fills what the config leaves to the data.
 
     Raises:
@@ -137,7 +137,7 @@ class LabelledTask(abc.ABC):
 
   @functools.cached_property
   def _definition(self) -> nnx.GraphDef:
-    return definition(lambda: self._make_model(jax.random.key(0)))
+    return abstract_module(lambda: self._make_model(jax.random.key(0)))
 
   def _open_tokenizer(self, texts: Sequence[str]) -> Tokenizer:
     """The tokenizer that `data.tokenizer` names; one of the form `train:KIND:SIZE` is trained on the texts."""

@@ -8,7 +8,7 @@ from albert_jax.training.task import Batch, Terms
 
 def fill(batch: Batch) -> Terms:
   """`fill`, the share of positions that are not padding."""
-  return {"fill": (jnp.sum(batch["examples"] > 0, dtype=jnp.float32), jnp.float32(batch["examples"].size))}
+  return {"fill": (jnp.sum(batch["example_ids"] > 0, dtype=jnp.float32), jnp.float32(batch["example_ids"].size))}
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array, prefix: str = "") -> Terms:

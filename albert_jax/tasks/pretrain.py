@@ -16,7 +16,7 @@ from albert_jax.data.pretraining.rows import ROWS_ALGORITHM, PretrainingRows
 from albert_jax.data.pretraining.spec import BatchSettings, Vocabulary
 from albert_jax.errors import InputError
 from albert_jax.models.flops import flops_per_token
-from albert_jax.models.heads import PretrainingModel, definition, encode, gather
+from albert_jax.models.heads import PretrainingModel, abstract_module, encode, gather
 from albert_jax.models.sizes import EncoderConfig
 from albert_jax.tasks.losses import cross_entropy, fill
 from albert_jax.tasks.settings import encoder_config
@@ -53,7 +53,7 @@ class PretrainTask:
     self._data, self._seed, self._loss_chunks = data, seed, loss_chunks
     self._pair = batch.pair_objective != "none"
     self.losses = ("mlm_loss", "pair_loss") if self._pair else ("mlm_loss",)
-    self._definition = definition(lambda: self._make_model(jax.random.key(0)))
+    self._definition = abstract_module(lambda: self._make_model(jax.random.key(0)))
 
   @classmethod
   def from_config(cls, config: ml_collections.ConfigDict) -> "PretrainTask":
@@ -63,7 +63,7 @@ class PretrainTask:
     return cls(encoder_config(config.model), batch, config.data, seed=config.seed, loss_chunks=chunks)
 
   @classmethod
-  def complete(cls, config: ml_collections.ConfigDict) -> None:
+  def resolve(cls, config: ml_collections.ConfigDict) -> None:
     """Nothing of the config is found in the data."""
 
   def init(self, rng: jax.Array) -> dict:

@@ -51,7 +51,7 @@ class SpanTask(LabelledTask):
     start_logits_BT, end_logits_BT = self.apply(params, batch, rng)
     terms = {}
     for name, logits_BT in ("start", start_logits_BT), ("end", end_logits_BT):
-      real_BT = jnp.where(batch["examples"] > 0, logits_BT, _MASKED)
+      real_BT = jnp.where(batch["example_ids"] > 0, logits_BT, _MASKED)
       found = cross_entropy(real_BT, batch[f"{name}s"], batch["weights"])
       terms |= {f"{name}_{key}": value for key, value in found.items()}
     (start, weight), (end, _) = terms.pop("start_loss"), terms.pop("end_loss")

@@ -6,7 +6,7 @@ import jax
 
 from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.errors import unknown
-from albert_jax.runtime.distributed import told_by_first
+from albert_jax.runtime.distributed import broadcast_from_first
 from albert_jax.training.metrics import FILE, records
 from albert_jax.training.skips import SPLIT as SKIPPED
 from albert_jax.training.step import TrainState
@@ -14,7 +14,7 @@ from albert_jax.training.step import TrainState
 FOLDER = "best"
 
 
-class Best:
+class BestCheckpoint:
   """Keeps the parameters of the best evaluation, and says when to stop.
 
   What was best so far is read from the run's own log, so a resumed run judges as an unbroken one.
@@ -36,7 +36,7 @@ class Best:
       if jax.process_index() == 0:
         for step, value in _logged(Path(workdir) / FILE, metric, first_step):
           self._judge(step, value)
-      step, self.value, since = told_by_first([self.step or 0, self.value, self._since])
+      step, self.value, since = broadcast_from_first([self.step or 0, self.value, self._since])
       self.step, self._since = int(step) or None, int(since)
 
   @property

@@ -47,7 +47,7 @@ class Guard(NamedTuple):
   mean_loss: jax.Array | np.ndarray = np.zeros([], np.float32)  # running mean of those taken
 
 
-def judge(
+def should_apply(
   settings: GuardSettings, guard: Guard, taken: jax.Array, loss: jax.Array, grad_norm: jax.Array
 ) -> tuple[jax.Array, Guard]:
   """Whether to take a step.
@@ -71,7 +71,7 @@ def judge(
   return is_good, _select(is_good, after_good, after_bad)
 
 
-def update_if(condition: jax.Array, update: Callable[..., Any], state: Any, *inputs: Any) -> Any:
+def apply_if(condition: jax.Array, update: Callable[..., Any], state: Any, *inputs: Any) -> Any:
   """update(state, *inputs) where the condition holds, else the state as it was.
 
   On CPUs a branch, since XLA would copy the old state in order to choose between the two (4% of a small model's step).

@@ -18,7 +18,7 @@ SHAPE = ("vocab_size", "embedding", "width", "layers", "heads", "ffn", "position
 
 
 @dataclasses.dataclass(frozen=True)
-class Start:
+class Pretrained:
   """A trained model on disk.
 
   Attributes:
@@ -43,12 +43,12 @@ class Start:
   about: str
   step: int | None = None
 
-  def without(self, name: str) -> "Start":
+  def without(self, name: str) -> "Pretrained":
     """The same, but for a module."""
     return dataclasses.replace(self, specs={key: value for key, value in self.specs.items() if key != name})
 
 
-def start_of_run(workdir: str, step: int | None = None) -> Start:
+def pretrained_of_run(workdir: str, step: int | None = None) -> Pretrained:
   """A run's workdir: the step that is asked for, or else the best one where the run keeps it, or else the newest.
 
   Raises:
@@ -62,7 +62,7 @@ def start_of_run(workdir: str, step: int | None = None) -> Start:
   step = checkpoints.latest() if step is None else step
   specs = checkpoints.param_specs(step)
   tokenizer = Path(workdir) / TOKENIZER_FOLDER
-  return Start(
+  return Pretrained(
     path=str(workdir),
     task=config.task,
     model=config.model.to_dict(),
@@ -75,7 +75,7 @@ def start_of_run(workdir: str, step: int | None = None) -> Start:
   )
 
 
-def init_from(start: Start, params: dict) -> tuple[dict, list[str], list[str]]:
+def init_from(start: Pretrained, params: dict) -> tuple[dict, list[str], list[str]]:
   """Replaces new parameters by those of the start, as far as it has them.
 
   Args:
@@ -93,7 +93,7 @@ def init_from(start: Start, params: dict) -> tuple[dict, list[str], list[str]]:
   return _merged(params, start.restore(wanted)), new, unused
 
 
-def inherit(config: ml_collections.ConfigDict, start: Start) -> None:
+def fill_from_pretrained(config: ml_collections.ConfigDict, start: Pretrained) -> None:
   """Fills what a config leaves to its start: the model's shape, its sharing tables and the tokenizer."""
   with config.unlocked():
     if not config.model.width:

@@ -13,27 +13,29 @@ from albert_jax.data.tokenizers.hf_folder import FOLDER as TOKENIZER_FOLDER
 from albert_jax.data.tokenizers.hf_folder import save_tokenizer
 from albert_jax.errors import InputError
 from albert_jax.runtime import distributed, preemption, watchdog
-from albert_jax.training.best import Best
-from albert_jax.training.init_from import Start, init_from
-from albert_jax.training.metrics import Meter, Progress, Writer, logged_splits, summary
+from albert_jax.training.best import BestCheckpoint
+from albert_jax.training.init_from import Pretrained, init_from
+from albert_jax.training.metrics import MetricAccumulator, Progress, Writer, logged_splits, summary
 from albert_jax.training.program import Program
-from albert_jax.training.run_signature import check_identity, save_identity
+from albert_jax.training.run_signature import check_signature, save_signature
 from albert_jax.training.sharding import batch_shards, local_rows, to_devices
 from albert_jax.training.step import TrainState
-from albert_jax.training.step_log import CompiledSteps, Window, is_due
+from albert_jax.training.step_log import CompiledSteps, StepLog, is_due
 from albert_jax.training.task import Batch, Outputs, Rows
 
 Results = dict[str, dict[str, float]]  # metrics by split
 
 
-def train(program: Program, workdir: str, start: Start | None = None, *, allow_changes: Sequence[str] = ()) -> Results:
+def train(
+  program: Program, workdir: str, start: Pretrained | None = None, *, allow_changes: Sequence[str] = ()
+) -> Results:
   """Trains to the last step, from the newest checkpoint of the workdir if there is one.
 
   Args:
     program: what to train.
     workdir: folder of the run.
     start: where a new run takes its first parameters from; those it lacks are new.
-    allow_changes: what may differ from the run in the workdir, fields as in `identity.check_identity`.
+    allow_changes: what may differ from the run in the workdir, fields as in `identity.check_signature`.
 
   Returns:
     The metrics of the last evaluation, or of the best one if `eval.metric` names what is best, by split.
@@ -60,7 +62,7 @@ def train(program: Program, workdir: str, start: Start | None = None, *, allow_c
 class _Run:
   """A run under way: what lasts from step to step."""
 
-  def __init__(self, program: Program, workdir: str, start: Start | None, allow_changes: Sequence[str]):
+  def __init__(self, program: Program, workdir: str, start: Pretrained | None, allow_changes: Sequence[str]):
     config = program.config
     self._program = program
     self._train_step = CompiledSteps(program)  # checks the batch size
@@ -73,14 +75,14 @@ class _Run:
     self._saved = first
     if first > program.steps:
       raise InputError(f"{workdir} is at step {first}, beyond train.steps {program.steps}: raise it to go on.")
-    changes = check_identity(workdir, config, data, allow_changes) if first else {}
-    self._is_evaluated = distributed.agree(set(data.evaluations) <= logged_splits(workdir, first))
+    changes = check_signature(workdir, config, data, allow_changes) if first else {}
+    self._is_evaluated = distributed.value_of_first(set(data.evaluations) <= logged_splits(workdir, first))
     self._writer, self._progress = Writer(workdir, first_step=first), Progress(first, program.steps)
-    self._best = Best(workdir, metric=config.eval.metric, patience=config.eval.patience, first_step=first)
+    self._best = BestCheckpoint(workdir, metric=config.eval.metric, patience=config.eval.patience, first_step=first)
     for key, (old, new) in changes.items():
       self._progress.say(f"{key} was {old}, from here on it is {new}")
     if jax.process_index() == 0:
-      save_identity(workdir, config, data)
+      save_signature(workdir, config, data)
       save_tokenizer(data.tokenizer, Path(workdir) / TOKENIZER_FOLDER)
     self._state = (
       self._checkpoints.restore(program.state, first) if first else new_state(program, start, self._progress.say)
@@ -88,7 +90,7 @@ class _Run:
     if first:
       self._progress.say(f"resumed {workdir} at step {first}")
     in_a_row = int(self._state.guard.in_a_row)
-    self._window = Window(program, self._writer, self._progress, bad_in_a_row=in_a_row)
+    self._window = StepLog(program, self._writer, self._progress, bad_in_a_row=in_a_row)
     self._results: Results = {}
 
   def advance(self) -> None:
@@ -174,7 +176,7 @@ def evaluate(program: Program, params, evaluations: Mapping[str, Rows]) -> Resul
 
 def infer(program: Program, params, rows: Rows) -> tuple[dict[str, float], Outputs]:
   """The means of the terms over all rows, and the outputs of each row."""
-  meter, outputs = Meter(), {}
+  meter, outputs = MetricAccumulator(), {}
   shards = batch_shards(program.mesh)
   size = -(-program.config.eval.batch_size // shards) * shards  # the last batch ends in empty rows
   for batch in device_batches(program, rows, 0, -(-rows.num_rows // size), size=size):
@@ -215,7 +217,7 @@ def device_batches(program: Program, rows: Rows, start: int, stop: int, *, size:
     yield ahead
 
 
-def new_state(program: Program, start: Start | None, say: Callable[[str], None]) -> TrainState:
+def new_state(program: Program, start: Pretrained | None, say: Callable[[str], None]) -> TrainState:
   """A state at step 0, with the parameters of the start as far as it has them."""
   state = program.init(program.config.seed)
   if start is None:

@@ -44,7 +44,7 @@ def peak_flops(device: jax.Device) -> float | None:
   return PEAK_FLOPS[max(names, key=len)] if names else None
 
 
-class Meter:
+class MetricAccumulator:
   """Adds up terms. They stay on the devices until they are read, so that adding never waits for a step.
 
   Args:

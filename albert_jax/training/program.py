@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from albert_jax.config import make_settings
 from albert_jax.errors import InputError
-from albert_jax.models.attention import choose
+from albert_jax.models.attention import select_attention
 from albert_jax.models.logical_sharding import placed_by
 from albert_jax.runtime.compilation import compiler_options
 from albert_jax.training import sharding, step
@@ -171,7 +171,7 @@ def _durations(config: ml_collections.ConfigDict, task: Task) -> tuple[int, int]
 def _check_attention(task: Task, mesh: Mesh) -> None:
   """Tracing would find the same, but only once the data have been prepared."""
   encoder = task.encoder
-  choose(
+  select_attention(
     encoder.attention,
     platform=mesh.devices.flat[0].platform,
     dtype=encoder.dtype,

@@ -26,13 +26,13 @@ FREE = (
 )
 
 
-def check_identity(
+def check_signature(
   workdir: str, config: ml_collections.ConfigDict, data: TaskData, allowed: Sequence[str] = ()
 ) -> dict[str, tuple]:
   """Compares a run with what it is to be resumed as.
 
   Args:
-    workdir: of the run; holds what `save_identity` wrote.
+    workdir: of the run; holds what `save_signature` wrote.
     config: of now.
     data: of now.
     allowed: fields that may differ: keys of the config, "data", "tokenizer".
@@ -65,7 +65,7 @@ def check_allowed(config: ml_collections.ConfigDict, allowed: Sequence[str]) -> 
       raise unknown("field in --allow_changes", key, known)
 
 
-def save_identity(workdir: str, config: ml_collections.ConfigDict, data: TaskData) -> None:
+def save_signature(workdir: str, config: ml_collections.ConfigDict, data: TaskData) -> None:
   """Writes `config.json` and the fingerprints, each whole or not at all."""
   save_config(config, workdir)
   with new_file(Path(workdir) / FILE) as path:

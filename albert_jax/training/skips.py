@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 
 from albert_jax.errors import InputError
-from albert_jax.training.metrics import Meter, Writer
+from albert_jax.training.metrics import MetricAccumulator, Writer
 from albert_jax.training.task import Task, Terms
 
 SPLIT = "skipped"  # of their lines in metrics.jsonl
 
 
-class Skips:
+class SkipMonitor:
   """Watches the terms of all steps, in their order.
 
   Args:
@@ -54,6 +54,6 @@ class Skips:
 
 def step_metrics(task: Task, terms: Terms) -> dict[str, float]:
   """The metrics of one step, as the log has them where every step has a line."""
-  meter = Meter()
+  meter = MetricAccumulator()
   meter.add(terms)
   return task.metrics(meter.means())

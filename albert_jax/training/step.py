@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from albert_jax.training.guard import Guard, GuardSettings, judge, update_if
+from albert_jax.training.guard import Guard, GuardSettings, apply_if, should_apply
 from albert_jax.training.task import Batch, Outputs, Task, Terms
 
 
@@ -96,8 +96,8 @@ def make_train_step(
     gradients, terms, loss = gradient(state, batch)
     grad_norm = optax.global_norm(gradients)
     taken = state.step - state.guard.skipped  # what the optimizer counts, too
-    is_good, after = judge(guard, state.guard, taken, loss, grad_norm)
-    params, opt = update_if(is_good, update, (state.params, state.opt), gradients)
+    is_good, after = should_apply(guard, state.guard, taken, loss, grad_norm)
+    params, opt = apply_if(is_good, update, (state.params, state.opt), gradients)
     one = jnp.ones([], jnp.float32)
     terms["grad_norm"] = (grad_norm, one)
     terms["learning_rate"] = (schedule(taken), one)

@@ -9,16 +9,16 @@ import jax
 
 from albert_jax.runtime import distributed, watchdog
 from albert_jax.runtime.compilation import compile_program
-from albert_jax.training.metrics import Meter, Progress, Writer, peak_flops
+from albert_jax.training.metrics import MetricAccumulator, Progress, Writer, peak_flops
 from albert_jax.training.program import Program
-from albert_jax.training.skips import Skips
+from albert_jax.training.skips import SkipMonitor
 from albert_jax.training.step import TrainState
 from albert_jax.training.task import Batch, Terms
 
 AHEAD = 2
 
 
-class Window:
+class StepLog:
   """The steps between two lines of the log.
 
   A line is written when its last step has ended, or else after the next one's dispatch, so that no device waits for it.
@@ -34,8 +34,8 @@ class Window:
     self._due: int | None = None
     self._running: collections.deque[Terms] = collections.deque()
     limit = program.guard.max_bad_steps
-    self._skips = Skips(self._task, limit=limit, in_a_row=bad_in_a_row, writer=writer, say=progress.say)
-    self._meter, self._clock = Meter(self._skips.filter), time.perf_counter()
+    self._skips = SkipMonitor(self._task, limit=limit, in_a_row=bad_in_a_row, writer=writer, say=progress.say)
+    self._meter, self._clock = MetricAccumulator(self._skips.filter), time.perf_counter()
 
   def add(self, step: int, terms: Terms) -> None:
     """Takes the terms of a step that has just been dispatched; on CPUs it has also ended (`memory.py`)."""
@@ -63,7 +63,7 @@ class Window:
       metrics["mfu"] = rate * self._task.flops_per_token() / self._peak
     self._writer.write(self._due, "train", metrics)
     self._progress.show(self._due, metrics)
-    self._due, self._meter, self._clock = None, Meter(self._skips.filter), time.perf_counter()
+    self._due, self._meter, self._clock = None, MetricAccumulator(self._skips.filter), time.perf_counter()
 
   @contextlib.contextmanager
   def paused(self) -> Iterator[None]:
@@ -82,14 +82,14 @@ class CompiledSteps:
     self._program, self._train_step = program, program.train_step
     self._compiled: dict[tuple, Callable] = {}
 
-  def __call__(self, state: TrainState, batch: Batch, window: Window, progress: Progress) -> tuple[TrainState, Terms]:
+  def __call__(self, state: TrainState, batch: Batch, window: StepLog, progress: Progress) -> tuple[TrainState, Terms]:
     """Takes a step; compiles it first, where no batch had this shape."""
     shapes = tuple(array.shape for array in batch.values())
     if shapes not in self._compiled:
       with window.paused(), watchdog.slow():
         start = time.perf_counter()
         self._compiled[shapes] = compile_program(self._train_step.lower(self._program.state, batch))
-        distributed.meet()
+        distributed.barrier()
         length = batch["tokens"].shape[-1]
         progress.say(f"compiled the train step for length {length} in {time.perf_counter() - start:.1f} s")
     return self._compiled[shapes](state, batch)

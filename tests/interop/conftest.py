@@ -50,8 +50,8 @@ def make_rows() -> dict[str, np.ndarray]:
   real = np.arange(shape[1]) < np.array(LENGTHS)[:, None]
   return {
     "tokens": random.integers(1, SIZES["vocab_size"], shape) * real,
-    "types": random.integers(0, SIZES["type_vocab_size"], shape) * real,
-    "examples": real.astype(np.int32),
+    "token_type_ids": random.integers(0, SIZES["type_vocab_size"], shape) * real,
+    "example_ids": real.astype(np.int32),
     "positions": np.arange(shape[1]) * real,
     "mlm_positions": np.broadcast_to(np.arange(shape[1]), shape),
     "mlm_labels": random.integers(1, SIZES["vocab_size"], shape),
@@ -62,7 +62,7 @@ def make_rows() -> dict[str, np.ndarray]:
 
 def torch_inputs(rows: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
   """The arguments of a model of transformers."""
-  names = {"input_ids": "tokens", "token_type_ids": "types", "attention_mask": "examples"}
+  names = {"input_ids": "tokens", "token_type_ids": "token_type_ids", "attention_mask": "example_ids"}
   return {theirs: torch.tensor(rows[ours], dtype=torch.long) for theirs, ours in names.items()}
 
 

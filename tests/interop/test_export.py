@@ -103,7 +103,7 @@ def test_every_sharing_table_keeps_its_outputs(attn, ffn, embedding, family, lay
     assert found == (layout or (6, 1, 6))
   assert ("own copy" in capsys.readouterr().err) == (layout is None)
   logits, pair = make_ours(model, "pretrain", pair=True)(params, rows)
-  out, real = theirs(**torch_inputs(rows)), rows["examples"] > 0
+  out, real = theirs(**torch_inputs(rows)), rows["example_ids"] > 0
   assert_close(logits[real], out.prediction_logits[torch.tensor(real)], 1e-5)
   assert_close(pair[:, 0], out.sop_logits if family == "Albert" else out.seq_relationship_logits, 1e-5)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from albert_jax.interop.pretrained import open_start
-from albert_jax.tasks import complete, make_task
+from albert_jax.interop.pretrained import open_pretrained
+from albert_jax.tasks import make_task, resolve
 from albert_jax.training.loop import new_state
 from albert_jax.training.program import make_program
 from albert_jax.training.sharding import to_devices
@@ -31,7 +31,7 @@ def make_program_and_state(folder: str, cache_dir: str):
   config = override(glue.get_config("sst2,test"), values)
   config.model.update(dict.fromkeys(("vocab_size", "embedding", "width", "layers", "heads", "ffn", "positions"), 0))
   config.model.update(token_types=0, activation="", sharing=dict(attn="", ffn=""))
-  start = complete(config, open_start(folder))
+  start = resolve(config, open_pretrained(folder))
   program = make_program(config, make_task(config))
   return program, new_state(program, start, print)
 
@@ -50,7 +50,12 @@ def make_optimizer(model: torch.nn.Module):
 
 def step_of_theirs(model, optimizer, schedule, batch) -> tuple[float, float]:
   """Takes a step; returns the loss and the norm of the gradient."""
-  names = {"input_ids": "tokens", "token_type_ids": "types", "attention_mask": "examples", "labels": "labels"}
+  names = {
+    "input_ids": "tokens",
+    "token_type_ids": "token_type_ids",
+    "attention_mask": "example_ids",
+    "labels": "labels",
+  }
   loss = model(**{there: torch.tensor(np.array(batch[here]), dtype=torch.long) for there, here in names.items()}).loss
   optimizer.zero_grad()
   loss.backward()

@@ -10,7 +10,7 @@ from albert_jax.errors import InputError
 from albert_jax.interop.huggingface import import_huggingface, read_huggingface
 from albert_jax.models.sharing import make_table
 from albert_jax.tasks.settings import RUNTIME
-from albert_jax.training.init_from import start_of_run
+from albert_jax.training.init_from import pretrained_of_run
 from tests.interop.conftest import assert_equal, make_torch
 
 
@@ -282,7 +282,7 @@ class TestFiles:
 class TestImport:
   def test_workdir_holds_the_same_model(self, albert, tmp_path):
     found = import_huggingface(str(albert), str(tmp_path / "run"))
-    start = start_of_run(str(tmp_path / "run"))
+    start = pretrained_of_run(str(tmp_path / "run"))
     assert_equal(start.restore(start.specs), found.params)
     assert (start.task, start.step, start.tokenizer) == ("pretrain", 0, "")
     assert start.model == found.model | RUNTIME

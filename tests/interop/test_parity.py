@@ -26,7 +26,7 @@ def test_pretraining_outputs_and_gradients(shape, save):
   theirs, rows = make_torch(name, **config), make_rows()
   found = read_huggingface(save(theirs))
   model = make_ours(found.model, "pretrain", pair=True)
-  real = rows["examples"] > 0
+  real = rows["example_ids"] > 0
 
   def loss(params):
     mlm_logits, pair_logits = model(params, rows)
@@ -69,7 +69,7 @@ class TestHeads:
     assert found.head == "mlm"
     assert set(found.params) == {"encoder", "mlm"}
     logits, pair = jax.jit(make_ours(found.model, "pretrain", pair=False))(found.params, rows)
-    real = rows["examples"] > 0
+    real = rows["example_ids"] > 0
     assert pair is None
     assert_close(logits[real], theirs(**torch_inputs(rows)).logits[torch.tensor(real)], OUTPUTS)
 
@@ -85,7 +85,7 @@ class TestHeads:
     found = read_huggingface(save(theirs))
     assert found.head == "span"
     starts, ends = jax.jit(make_ours(found.model, "span"))(found.params, rows)
-    out, real = theirs(**torch_inputs(rows)), rows["examples"] > 0
+    out, real = theirs(**torch_inputs(rows)), rows["example_ids"] > 0
     assert_close(starts[real], out.start_logits[torch.tensor(real)], OUTPUTS)
     assert_close(ends[real], out.end_logits[torch.tensor(real)], OUTPUTS)
 

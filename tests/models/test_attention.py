@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from albert_jax.errors import InputError
-from albert_jax.models.attention import attend, choose
+from albert_jax.models.attention import attend, select_attention
 from albert_jax.models.logical_sharding import placed_by
 from albert_jax.training.sharding import MeshPlacement, make_mesh
 
@@ -22,20 +22,20 @@ def make_inputs():
 
 
 def make_examples(packed: bool) -> np.ndarray:
-  examples_BT = np.zeros((ROWS, LENGTH), np.int32)
+  example_ids_BT = np.zeros((ROWS, LENGTH), np.int32)
   for row, lengths in enumerate([(100, 100, 30), (256,), (1, 7), ()] if packed else [(100,), (256,), (1,), ()]):
-    examples_BT[row, : sum(lengths)] = np.repeat(np.arange(len(lengths)) + 1, lengths)
-  return examples_BT
+    example_ids_BT[row, : sum(lengths)] = np.repeat(np.arange(len(lengths)) + 1, lengths)
+  return example_ids_BT
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
-def output_and_gradients(examples_BT, implementation, packed):
+def output_and_gradients(example_ids_BT, implementation, packed):
   """Of real positions; the gradient that comes into padding is zero, as in a model."""
   *qkv, cotangent = make_inputs()
-  is_real = (jnp.asarray(examples_BT) > 0)[:, :, None, None]
+  is_real = (jnp.asarray(example_ids_BT) > 0)[:, :, None, None]
 
   def function(*qkv):
-    more = dict(examples_BT=examples_BT, packed=packed, implementation=implementation, dropout_rate=0.1)
+    more = dict(example_ids_BT=example_ids_BT, packed=packed, implementation=implementation, dropout_rate=0.1)
     return attend(*qkv, None, **more) * is_real
 
   output, pullback = jax.vjp(function, *qkv)
@@ -49,18 +49,18 @@ def assert_equal(found, expected):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_the_fused_implementation_equals_the_plain_one(packed):
-  examples_BT = make_examples(packed)
-  assert_equal(output_and_gradients(examples_BT, FUSED, packed), output_and_gradients(examples_BT, "xla", packed))
+  example_ids_BT = make_examples(packed)
+  assert_equal(output_and_gradients(example_ids_BT, FUSED, packed), output_and_gradients(example_ids_BT, "xla", packed))
 
 
 @pytest.mark.parametrize("sizes", [(4, 1, 2), (1, 2, 4), (8, 1, 1)])
 def test_the_fused_implementation_on_a_mesh(sizes):
   """On (1, 2, 4) the heads cannot be split, on (8, 1, 1) the rows."""
   mesh = make_mesh(dict(zip(("data", "fsdp", "tensor"), sizes)), jax.devices()[: np.prod(sizes)])
-  examples_BT = make_examples(True)
+  example_ids_BT = make_examples(True)
   with placed_by(MeshPlacement(mesh)):
-    found = jax.jit(output_and_gradients.__wrapped__, static_argnums=(1, 2))(examples_BT, FUSED, True)
-  assert_equal(found, output_and_gradients(examples_BT, "xla", True))
+    found = jax.jit(output_and_gradients.__wrapped__, static_argnums=(1, 2))(example_ids_BT, FUSED, True)
+  assert_equal(found, output_and_gradients(example_ids_BT, "xla", True))
 
 
 ON_GPU = dict(platform="gpu", dtype=jnp.bfloat16, length=128, head_dim=64, has_dropout=False)
@@ -84,8 +84,8 @@ ON_TPU = {**ON_GPU, "platform": "tpu", "length": 512}
   ],
 )
 def test_auto_takes_what_the_hardware_has(call, expected):
-  assert choose("auto", **call) == expected
-  assert choose("xla", **call) == "xla"
+  assert select_attention("auto", **call) == expected
+  assert select_attention("xla", **call) == "xla"
 
 
 @pytest.mark.parametrize(
@@ -100,16 +100,16 @@ def test_auto_takes_what_the_hardware_has(call, expected):
 )
 def test_what_cannot_be_had_is_refused_with_the_reason(asked, call, message):
   with pytest.raises(InputError, match=message):
-    choose(asked, **call)
+    select_attention(asked, **call)
 
 
 def test_dropout_of_the_probabilities_needs_a_key_and_keeps_their_sum():
   *qkv, _ = make_inputs()
-  examples_BT = make_examples(False)
+  example_ids_BT = make_examples(False)
   ones = jnp.ones_like(qkv[2])
 
   def mixed(rng, rate):
-    more = dict(examples_BT=examples_BT, packed=False, implementation="xla", dropout_rate=rate)
+    more = dict(example_ids_BT=example_ids_BT, packed=False, implementation="xla", dropout_rate=rate)
     return attend(qkv[0] * 0, qkv[1], ones, rng, **more)
 
   np.testing.assert_allclose(mixed(None, 0.5), 1, rtol=1e-6)

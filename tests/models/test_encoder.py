@@ -50,7 +50,7 @@ def unrolled(config: EncoderConfig, params, rows):
   encoder = nnx.merge(definition, params)
   tokens, types, examples, positions = rows
   x = encoder.embeddings(tokens, types, positions, None)
-  attend_rows = functools.partial(attend, examples_BT=examples, packed=True, implementation="xla", dropout_rate=0)
+  attend_rows = functools.partial(attend, example_ids_BT=examples, packed=True, implementation="xla", dropout_rate=0)
   for layer in range(config.layers):
     for part in PARTS:
       definition, stack = nnx.split(getattr(encoder, part))

@@ -13,8 +13,8 @@ def make_batch(rows: int = 2, length: int = 9) -> dict[str, np.ndarray]:
   random = np.random.default_rng(0)
   return {
     "tokens": random.integers(0, 40, (rows, length)),
-    "types": random.integers(0, 2, (rows, length)),
-    "examples": np.repeat([[1] * 5 + [2] * 4], rows, 0),
+    "token_type_ids": random.integers(0, 2, (rows, length)),
+    "example_ids": np.repeat([[1] * 5 + [2] * 4], rows, 0),
     "positions": np.repeat([[*range(5), *range(4)]], rows, 0),
     "mlm_positions": np.array([[3, 8, 0], [1, 2, 7]]),
     "cls_positions": np.array([[0, 5], [0, 5]]),
@@ -32,7 +32,9 @@ def model():
 def test_logits_are_those_of_the_gathered_positions(model):
   batch = make_batch()
   mlm_logits, pair_logits = model(batch, None)
-  x = np.asarray(model.encoder(batch["tokens"], batch["types"], batch["examples"], batch["positions"], None))
+  x = np.asarray(
+    model.encoder(batch["tokens"], batch["token_type_ids"], batch["example_ids"], batch["positions"], None)
+  )
   for row in range(2):
     for slot, position in enumerate(batch["mlm_positions"][row]):
       hidden = x[row, position] @ np.asarray(model.mlm.dense.kernel[...]) + np.asarray(model.mlm.dense.bias[...])

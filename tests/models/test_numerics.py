@@ -80,7 +80,7 @@ def test_attention_of_huge_scores_picks_one(dtype):
   for part in (attention.query, attention.key, attention.value, attention.output):
     part.kernel[...] = jnp.eye(8).reshape(part.kernel.shape)
   x_BTD = 1e4 * jnp.eye(8, dtype=dtype)[None]
-  rows = dict(examples_BT=jnp.ones([1, 8], jnp.int32), packed=False, implementation="xla", dropout_rate=0)
+  rows = dict(example_ids_BT=jnp.ones([1, 8], jnp.int32), packed=False, implementation="xla", dropout_rate=0)
   attend_rows = functools.partial(attend, **rows)
   out_BTD, gradient_BTD = jax.value_and_grad(lambda x: jnp.sum(attention(x, attend_rows, None)[..., 0]))(x_BTD)
   assert np.isfinite(out_BTD)
@@ -89,7 +89,7 @@ def test_attention_of_huge_scores_picks_one(dtype):
 
 
 def one_token(batch):
-  batch["examples"][0, 1:] = batch["mlm_positions"][0] = batch["cls_positions"][0] = 0
+  batch["example_ids"][0, 1:] = batch["mlm_positions"][0] = batch["cls_positions"][0] = 0
 
 
 def all_padding(batch):

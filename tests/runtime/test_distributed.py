@@ -40,14 +40,14 @@ def test_processes_wait_for_each_other_before_they_first_share_numbers(monkeypat
   monkeypatch.setattr(distributed.jax_distributed.global_state, "client", Client())
   monkeypatch.setattr(distributed.multihost_utils, "process_allgather", lambda digest: calls.append("gather") or digest)
   distributed.check_same("data", "a")
-  distributed.meet()
+  distributed.barrier()
   assert calls[1] == "gather"
   assert len({*calls}) == 3  # no barrier twice
 
 
 def test_what_the_first_tells_is_exact():
   numbers = [1 / 3, float("-inf"), 7.0]
-  assert distributed.told_by_first(numbers) == numbers
+  assert distributed.broadcast_from_first(numbers) == numbers
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import importlib
 
 import pytest
 
-from albert_jax.tasks import complete
+from albert_jax.tasks import resolve
 from tests.builders import override
 
 
@@ -14,7 +14,7 @@ def make_config(tmp_path_factory):
   def make(name: str, arguments: str = "", values: dict | None = None):
     config = importlib.import_module(f"configs.{name}").get_config(",".join(filter(None, (arguments, "test"))))
     config = override(config, {"data.cache_dir": cache, **(values or {})})
-    complete(config, None)
+    resolve(config, None)
     return config
 
   return make

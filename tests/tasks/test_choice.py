@@ -18,7 +18,7 @@ def test_answers_are_read_one_by_one_and_compete(task):
   terms, outputs = jax.jit(lambda *arguments: task.forward(*arguments, None))(params, batch)
   model = ClassificationModel(task.encoder, 1, dropout=0.1, rngs=nnx.Rngs(0))
   nnx.update(model, params)
-  flat = {name: batch[name].reshape(8, -1) for name in ("tokens", "types", "examples", "positions")}
+  flat = {name: batch[name].reshape(8, -1) for name in ("tokens", "token_type_ids", "example_ids", "positions")}
   logits_BC = np.asarray(nnx.jit(lambda m, b: m(b, None))(model, flat)).reshape(2, 4)
   np.testing.assert_allclose(outputs["logits"], logits_BC, rtol=1e-5, atol=1e-6)
   losses = -np.log(np.exp(logits_BC) / np.exp(logits_BC).sum(axis=1, keepdims=True))[range(2), batch["labels"]]
@@ -30,10 +30,10 @@ def test_answers_are_read_one_by_one_and_compete(task):
 def test_the_article_is_cut_and_the_answer_kept(make_config):
   task = make_task(make_config("race", "", {"data.max_length": 24, "data.max_question": 12}))
   batch = task.load_data().train.batch(0, 8)
-  lengths_BCX = np.stack([(batch["examples"] > 0).sum(-1), batch["types"].sum(-1)], axis=-1)
+  lengths_BCX = np.stack([(batch["example_ids"] > 0).sum(-1), batch["token_type_ids"].sum(-1)], axis=-1)
   assert lengths_BCX[..., 0].max() == 24
   assert lengths_BCX[..., 1].max() == 13  # with its [SEP]
-  tokens = task.load_data().tokenizer.decode(batch["tokens"][0, 0][batch["types"][0, 0] > 0])
+  tokens = task.load_data().tokenizer.decode(batch["tokens"][0, 0][batch["token_type_ids"][0, 0] > 0])
   assert tokens.endswith("[SEP]")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from albert_jax.errors import InputError
-from albert_jax.tasks import complete, make_task
+from albert_jax.tasks import make_task, resolve
 
 LOGITS = np.array([[2.0, 0.0], [0.0, 1.0], [5.0, 5.5]], np.float32)
 
@@ -16,8 +16,8 @@ def with_logits(task, logits_BC):
 
 
 def batch_of(labels, weights, dtype=np.int32):
-  examples_BT = np.array([[1, 1], [1, 0], [0, 0]], np.int32)
-  return {"examples": examples_BT, "labels": np.array(labels, dtype), "weights": np.array(weights, np.float32)}
+  example_ids_BT = np.array([[1, 1], [1, 0], [0, 0]], np.int32)
+  return {"example_ids": example_ids_BT, "labels": np.array(labels, dtype), "weights": np.array(weights, np.float32)}
 
 
 def means(terms):
@@ -43,7 +43,7 @@ def test_a_regression_has_squared_error(make_config):
 
 def test_a_batch_without_labels_has_outputs_only(make_config):
   task = with_logits(make_task(make_config("glue", "sst2")), LOGITS)
-  terms, outputs = task.forward({}, {"examples": np.ones((3, 2))}, None)
+  terms, outputs = task.forward({}, {"example_ids": np.ones((3, 2))}, None)
   assert (list(terms), list(outputs)) == (["fill"], ["logits"])
 
 
@@ -142,5 +142,5 @@ def test_a_classification_needs_its_labels(make_config):
   config.data.labels = ()
   with pytest.raises(InputError, match=r"data\.regression is False and data\.labels is \(\)"):
     make_task(config)
-  complete(config, None)
+  resolve(config, None)
   assert make_task(config).labels == ("bad", "good")

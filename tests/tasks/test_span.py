@@ -211,7 +211,7 @@ def test_loss_by_hand(make):
   gradient, (terms, outputs) = jax.jit(jax.grad(loss, has_aux=True))(params)
   expected = []
   for row in range(5):
-    real = np.asarray(batch["examples"][row]) > 0
+    real = np.asarray(batch["example_ids"][row]) > 0
     for name in ("start", "end"):
       logits = np.asarray(outputs[f"{name}_logits"][row], np.float64)
       expected.append(np.log(np.exp(logits[real]).sum()) - logits[batch[f"{name}s"][row]])

@@ -10,8 +10,8 @@ import pytest
 from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.commands.seeds import train_seeds
 from albert_jax.errors import InputError
-from albert_jax.interop.pretrained import open_start
-from albert_jax.tasks import complete, make_task
+from albert_jax.interop.pretrained import open_pretrained
+from albert_jax.tasks import make_task, resolve
 from albert_jax.training import best, loop
 from albert_jax.training.program import make_program
 from configs import glue
@@ -25,7 +25,7 @@ def make(config, devices: int = 1):
 def run(config, folder, devices: int = 1, **values):
   """Trains in `folder` and returns (the evaluation, the parameters of the last step)."""
   config = override(config.copy_and_resolve_references(), values)
-  start = complete(config, open_start(config.init_from) if config.init_from else None)
+  start = resolve(config, open_pretrained(config.init_from) if config.init_from else None)
   program = make(config, devices)
   results = loop.train(program, str(folder), start)
   return results, Checkpoints(str(folder), read_only=True).restore_params(program.state.params)
@@ -98,7 +98,7 @@ def test_the_best_parameters_are_kept_and_reported(config, tmp_path, monkeypatch
 
   monkeypatch.setattr(loop, "evaluate", evaluate)
   run(config, tmp_path, **{"eval.every": 2})
-  start = open_start(str(tmp_path))
+  start = open_pretrained(str(tmp_path))
   assert start.step == 4
   assert "best step 4" in start.about
   specs = jax.tree.map(np.asarray, params[0.9])
@@ -124,7 +124,7 @@ def test_a_resumed_run_remembers_what_was_best(tmp_path):
   records = [{"step": step, "split": split, "accuracy": value} for split, step, value in values]
   text = "\n".join(map(json.dumps, records)) + '\n{"step": 4, "spl'  # cut off by a kill
   (tmp_path / "metrics.jsonl").write_text(text)
-  found = best.Best(str(tmp_path), metric="accuracy", patience=2, first_step=4)
+  found = best.BestCheckpoint(str(tmp_path), metric="accuracy", patience=2, first_step=4)
   assert (found.step, found.value, found.exhausted) == (4, 0.8, False)
 
 
@@ -135,7 +135,7 @@ def test_an_unknown_metric_is_named(config, tmp_path):
 
 def test_several_seeds_give_mean_and_spread(config, tmp_path):
   override(config, {"seeds": 2, "seed": 3, "eval.every": 0})
-  complete(config, None)
+  resolve(config, None)
   found = train_seeds(make, config, str(tmp_path), None)["valid"]
   assert json.loads((tmp_path / "seeds.json").read_text())["valid"] == found
   values = [run(config, tmp_path / "alone", **{"seeds": 1, "seed": 4, "eval.every": 0})[0]["valid"][m] for m in found]
@@ -165,7 +165,7 @@ def test_a_task_starts_from_another_s_encoder_with_a_new_classifier(config, tmp_
 
 def test_epochs_become_steps(config, tmp_path):
   override(config, {"train.steps": 0, "train.epochs": 2.0, "eval.every": 0, "eval.epochs": 0.5})
-  complete(config, None)
+  resolve(config, None)
   program = make(config)
   rows = program.task.load_data().train.num_rows
   assert program.steps == round(2 * rows / config.train.batch_size)
@@ -175,4 +175,4 @@ def test_epochs_become_steps(config, tmp_path):
 def test_a_model_without_a_shape_is_refused(config):
   config.model.width = 0
   with pytest.raises(InputError, match=r"model\.width not given: start from a trained model with --config\.init_from"):
-    complete(config, None)
+    resolve(config, None)

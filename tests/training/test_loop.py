@@ -10,8 +10,8 @@ import pytest
 from albert_jax.checkpoints import manifest
 from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.errors import InputError
-from albert_jax.interop.pretrained import open_start
-from albert_jax.tasks import complete, make_task
+from albert_jax.interop.pretrained import open_pretrained
+from albert_jax.tasks import make_task, resolve
 from albert_jax.training import loop
 from albert_jax.training.program import make_program
 from tests.builders import override
@@ -20,7 +20,7 @@ from tests.builders import override
 def run(config, folder, devices: int = 1, allow_changes=(), **values):
   """Trains in `folder` and returns (the evaluation, the final state)."""
   config = override(config.copy_and_resolve_references(), values)
-  start = complete(config, open_start(config.init_from) if config.init_from else None)
+  start = resolve(config, open_pretrained(config.init_from) if config.init_from else None)
   program = make_program(config, make_task(config), jax.devices()[:devices])
   results = loop.train(program, str(folder), start, allow_changes=allow_changes)
   checkpoints = Checkpoints(folder)

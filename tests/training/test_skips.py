@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from albert_jax.errors import InputError
-from albert_jax.training.metrics import Meter
-from albert_jax.training.skips import Skips
+from albert_jax.training.metrics import MetricAccumulator
+from albert_jax.training.skips import SkipMonitor
 
 
 class LossTask:
@@ -24,12 +24,12 @@ def make_terms(loss=1.0, grad_norm=2.0, skipped=0):
 
 def make_skips(limit=3, in_a_row=0):
   lines, told = Lines(), []
-  return Skips(LossTask(), limit=limit, in_a_row=in_a_row, writer=lines, say=told.append), lines, told
+  return SkipMonitor(LossTask(), limit=limit, in_a_row=in_a_row, writer=lines, say=told.append), lines, told
 
 
 def test_the_terms_of_skipped_steps_count_for_nothing():
   skips, lines, told = make_skips()
-  meter = Meter(skips.filter)
+  meter = MetricAccumulator(skips.filter)
   for step, terms in enumerate([make_terms(), make_terms(np.nan, np.inf, 1), make_terms(50, 3, 1), make_terms(2)], 1):
     meter.add(terms, step)
   assert meter.means() == {"loss": 1.5, "grad_norm": 2, "skipped_steps": 0.5}
@@ -61,7 +61,7 @@ def test_a_step_that_is_taken_ends_the_row():
 
 def test_a_long_time_without_a_line_of_the_log_hides_nothing():
   skips, _, _ = make_skips(limit=1)
-  meter = Meter(skips.filter)
+  meter = MetricAccumulator(skips.filter)
   meter.add(make_terms(skipped=1), 1)
   for step in range(2, 65):
     meter.add(make_terms(), step)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from albert_jax.training import step_log
-from albert_jax.training.step_log import Window
+from albert_jax.training.step_log import StepLog
 
 SECONDS, TOKENS = 2.0, 10.0  # of a step
 
@@ -62,7 +62,7 @@ def run(monkeypatch, *, within_dispatch: bool):
   )
   writer = SimpleNamespace(write=lambda step, split, metrics: lines.append((step, metrics["tokens_per_second"])))
   progress = SimpleNamespace(show=lambda step, metrics: None, say=print)
-  log = Window(program, writer, progress, bad_in_a_row=0)
+  log = StepLog(program, writer, progress, bad_in_a_row=0)
   for step in range(1, 13):
     terms = machine.dispatch()
     if within_dispatch:

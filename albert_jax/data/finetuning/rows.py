@@ -162,8 +162,8 @@ class LabelledRows:
     tokens_RT = np.where(special_RT, np.where(t == 0, cls_id, sep_id), tokens_RT)
     fields = {
       "tokens": np.where(inside_RT, tokens_RT, pad_id),
-      "types": inside_RT & (t > size_a + 1),
-      "examples": inside_RT,
+      "token_type_ids": inside_RT & (t > size_a + 1),
+      "example_ids": inside_RT,
       "positions": np.where(inside_RT, t, 0),
     }
     shape = (len(index), length) if self._choices is None else (len(index), choices, length)

@@ -109,9 +109,9 @@ def place_examples(block: Batch, assembled: Assembled) -> np.ndarray:
   place = np.repeat(first, assembled.lengths) + assembled.positions
   for key, values in (
     ("tokens", assembled.tokens),
-    ("types", assembled.types),
+    ("token_type_ids", assembled.types),
     ("positions", assembled.positions),
-    ("examples", np.repeat(assembled.slot + 1, assembled.lengths)),
+    ("example_ids", np.repeat(assembled.slot + 1, assembled.lengths)),
   ):
     block[key].reshape(-1)[place] = values
   at = assembled.row, assembled.slot

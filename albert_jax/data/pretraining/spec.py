@@ -142,8 +142,8 @@ class BatchSettings:
     by_example = (rows, self.packing)
     return {
       "tokens": by_token,
-      "types": by_token,
-      "examples": by_token,
+      "token_type_ids": by_token,
+      "example_ids": by_token,
       "positions": by_token,
       "mlm_positions": (by_prediction, np.int32),
       "mlm_labels": (by_prediction, np.int32),

@@ -82,24 +82,24 @@ def one_example_a_row(batch: Batch, predictions: int) -> Batch:
     `tokens`, `types`, `mask` (1 or 0) [X, T]; `mlm_positions`, `mlm_labels`, `mlm_weights` [X, M]; `pair_labels`,
     `pair_weights` [X].
   """
-  examples_BT, length = batch["examples"], batch["examples"].shape[1]
+  example_ids_BT, length = batch["example_ids"], batch["example_ids"].shape[1]
   numbers_BN = np.arange(1, batch["pair_labels"].shape[1] + 1)[None]
-  exists_BN = (examples_BT[:, :, None] == numbers_BN[:, None]).any(axis=1)
+  exists_BN = (example_ids_BT[:, :, None] == numbers_BN[:, None]).any(axis=1)
   index_BN = np.cumsum(exists_BN).reshape(exists_BN.shape) - 1
   count = int(exists_BN.sum())
-  found = {name: np.zeros((count, length), np.int32) for name in ("tokens", "types", "mask")}
+  found = {name: np.zeros((count, length), np.int32) for name in ("tokens", "token_type_ids", "mask")}
   found |= {name: np.zeros((count, predictions), np.int32) for name in ("mlm_positions", "mlm_labels")}
   found["mlm_weights"] = np.zeros((count, predictions), np.float32)
 
-  row, column = np.nonzero(examples_BT)
-  place = index_BN[row, examples_BT[row, column] - 1], batch["positions"][row, column]
+  row, column = np.nonzero(example_ids_BT)
+  place = index_BN[row, example_ids_BT[row, column] - 1], batch["positions"][row, column]
   found["mask"][place] = 1
-  for name in ("tokens", "types"):
+  for name in ("tokens", "token_type_ids"):
     found[name][place] = batch[name][row, column]
 
   row, number = np.nonzero(batch["mlm_weights"])
   column = batch["mlm_positions"][row, number]
-  example = index_BN[row, examples_BT[row, column] - 1]
+  example = index_BN[row, example_ids_BT[row, column] - 1]
   place = example, np.arange(len(example)) - np.searchsorted(example, example)
   found["mlm_positions"][place] = batch["positions"][row, column]
   found["mlm_labels"][place] = batch["mlm_labels"][row, number]

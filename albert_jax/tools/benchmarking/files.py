@@ -27,7 +27,7 @@ def load_batches(path: Path) -> list[Batch]:
 
 def tokens_of(batch: Batch) -> int:
   """Tokens that are not padding."""
-  return int(np.count_nonzero(batch["mask"] if "mask" in batch else batch["examples"]))
+  return int(np.count_nonzero(batch["mask"] if "mask" in batch else batch["example_ids"]))
 
 
 def timed_tokens(batches: Sequence[Batch], warmup: int, steps: int) -> int:

@@ -54,7 +54,7 @@ def time_parts(program: Program, batch: Batch, *, runs: int) -> dict[str, Any]:
 def _pieces(program: Program, batch: Batch) -> dict[str, tuple]:
   """Functions of state and batch, and what else they are called with."""
   task, seed = program.task, program.config.seed
-  graph = heads.definition(lambda: Encoder(task.encoder, rngs=nnx.Rngs(0)))
+  graph = heads.abstract_module(lambda: Encoder(task.encoder, rngs=nnx.Rngs(0)))
   rng = jax.random.key(seed)
   shape = (*batch["tokens"].shape, task.encoder.width)
   weights_BTD = jax.device_put(jax.random.normal(rng, shape, task.encoder.dtype), program.batch_sharding)

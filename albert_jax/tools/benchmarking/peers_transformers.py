@@ -94,12 +94,12 @@ def make_inputs(batch: Batch, *, tuned: bool, device: torch.device | None = None
   labels = np.where(batch["mlm_weights"] > 0, batch["mlm_labels"], IGNORED)
   inputs = {
     "input_ids": batch["tokens"],
-    "token_type_ids": batch["types"],
+    "token_type_ids": batch["token_type_ids"],
     "pair_labels": np.where(batch["pair_weights"] > 0, batch["pair_labels"], IGNORED),
   }
-  if "examples" in batch:
-    examples_BT = batch["examples"]
-    inputs["attention_mask"] = examples_BT[:, None, :, None] == examples_BT[:, None, None, :]
+  if "example_ids" in batch:
+    example_ids_BT = batch["example_ids"]
+    inputs["attention_mask"] = example_ids_BT[:, None, :, None] == example_ids_BT[:, None, None, :]
     inputs |= {"position_ids": batch["positions"], "cls_positions": batch["cls_positions"]}
   elif not batch["mask"].all():
     inputs["attention_mask"] = batch["mask"]

@@ -2,9 +2,9 @@ import sys
 
 import numpy as np
 import pytest
-from albert_jax.data.examples.prepare import SPLITS, ExampleSettings, open_examples, prepare, read_metadata
 from tensorflow_datasets.core.utils import shard_utils
 
+from albert_jax.data.examples.prepare import SPLITS, ExampleSettings, open_examples, prepare, read_metadata
 from albert_jax.errors import InputError
 
 SETTINGS = ExampleSettings(max_length=32, layout="sentences", valid_fraction=0.1)

@@ -3,9 +3,9 @@ import itertools
 
 import numpy as np
 import pytest
+
 from albert_jax.data.examples.chunks import ExampleSettings, document_chunks, stable_hash
 from albert_jax.data.examples.prepare import ALGORITHM
-
 from albert_jax.errors import InputError
 
 

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import ml_collections
+
 from albert_jax.data.examples.config import prepare_from_config
 from albert_jax.data.examples.prepare import open_tokenizer, read_metadata
 

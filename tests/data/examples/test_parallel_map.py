@@ -2,8 +2,8 @@ import os
 import time
 
 import pytest
-from albert_jax.data.examples.parallel_map import ordered_map
 
+from albert_jax.data.examples.parallel_map import ordered_map
 from albert_jax.errors import InputError
 
 # The workers cannot import this file, so what they run is `eval` and the items are expressions.

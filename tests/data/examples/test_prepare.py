@@ -7,12 +7,11 @@ import threading
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+
+from albert_jax.data.examples import writer
 from albert_jax.data.examples.chunks import stable_hash
 from albert_jax.data.examples.encode import DocumentEncoder
 from albert_jax.data.examples.prepare import ExampleSettings, open_examples, prepare, read_metadata
-
-
-from albert_jax.data.examples import writer
 from albert_jax.data.text.sources import open_source
 from albert_jax.data.tokenizers.registry import load_tokenizer
 from albert_jax.errors import InputError

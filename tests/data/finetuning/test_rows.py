@@ -30,8 +30,8 @@ def test_a_row_by_hand(word_tokenizer):
   rows = LabelledRows(sequences, fields, word_tokenizer, RowSettings(16), shuffle=False)
   batch = rows.batch(0, 2)
   np.testing.assert_array_equal(batch["tokens"], [[CLS, 5, 6, SEP, 7, SEP, 0, 0], [CLS, SEP, 8, 9, SEP, 0, 0, 0]])
-  np.testing.assert_array_equal(batch["types"], [[0, 0, 0, 0, 1, 1, 0, 0], [0, 0, 1, 1, 1, 0, 0, 0]])
-  np.testing.assert_array_equal(batch["examples"], [[1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0, 0, 0]])
+  np.testing.assert_array_equal(batch["token_type_ids"], [[0, 0, 0, 0, 1, 1, 0, 0], [0, 0, 1, 1, 1, 0, 0, 0]])
+  np.testing.assert_array_equal(batch["example_ids"], [[1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0, 0, 0]])
   np.testing.assert_array_equal(batch["positions"], [[0, 1, 2, 3, 4, 5, 0, 0], [0, 1, 2, 3, 4, 0, 0, 0]])
   np.testing.assert_array_equal(batch["labels"], np.array([0.5, 1.5], np.float32))
   last = rows.batch(1, 2)
@@ -43,9 +43,9 @@ def test_a_row_by_hand(word_tokenizer):
 def test_single_texts_have_one_separator(word_tokenizer):
   sequences = encode_sequences(word_tokenizer, ["w0 w1", ""], None)
   batch = LabelledRows(sequences, {}, word_tokenizer, RowSettings(16, length_multiple=1), shuffle=False).batch(0, 2)
-  assert list(batch) == ["tokens", "types", "examples", "positions", "weights"]
+  assert list(batch) == ["tokens", "token_type_ids", "example_ids", "positions", "weights"]
   np.testing.assert_array_equal(batch["tokens"], [[CLS, 5, 6, SEP], [CLS, SEP, 0, 0]])
-  assert not batch["types"].any()
+  assert not batch["token_type_ids"].any()
 
 
 def test_texts_may_all_be_empty(word_tokenizer):
@@ -82,7 +82,7 @@ def test_rows_to_evaluate_are_in_order_and_end(word_tokenizer):
   rows = make_rows(word_tokenizer, shuffle=False)
   assert [label for i in range(7) for label in labels(rows.batch(i, 8))] == list(range(53))
   assert rows.batch(6, 8)["weights"].tolist() == [1, 1, 1, 1, 1, 0, 0, 0]
-  assert not rows.batch(7, 8)["examples"].any()
+  assert not rows.batch(7, 8)["example_ids"].any()
 
 
 def test_the_order_follows_the_seed(word_tokenizer):
@@ -95,7 +95,7 @@ def test_length_is_the_least_multiple_that_holds_the_longest(word_tokenizer):
   rows = make_rows(word_tokenizer, shuffle=False, length_multiple=5)
   for number in range(7):
     batch = rows.batch(number, 8)
-    longest = batch["examples"].sum(axis=1).max()
+    longest = batch["example_ids"].sum(axis=1).max()
     assert batch["tokens"].shape[1] == -(-longest // 5) * 5
     assert rows.batch(number, 8, 0, 1)["tokens"].shape[1] == batch["tokens"].shape[1]
   sequences = encode_sequences(word_tokenizer, ["w0 " * 8], None)

@@ -19,13 +19,13 @@ def make_rows(lengths: str, **settings) -> PretrainingRows:
 @pytest.mark.parametrize("pair_objective", ["sop", "none"])
 def test_full_rows_have_no_padding(pair_objective):
   (batch,) = batches.make_batches(make_rows("full", pair_objective=pair_objective), 1, 64)
-  assert (batch["examples"] == 1).all()
+  assert (batch["example_ids"] == 1).all()
   assert len(np.unique(batch["tokens"])) > 100  # random, not zeros
 
 
 def test_realistic_rows_are_half_full_on_average():
   (batch,) = batches.make_batches(make_rows("realistic"), 1, 2048)
-  lengths_B = (batch["examples"] > 0).sum(axis=1)
+  lengths_B = (batch["example_ids"] > 0).sum(axis=1)
   assert 0.48 * 64 < lengths_B.mean() < 0.58 * 64
   assert lengths_B.min() <= 7
   assert lengths_B.max() == 64
@@ -41,10 +41,10 @@ class TestPackedRowsTakenApart:
     apart = batches.one_example_a_row(packed[0], settings.example_predictions)
     seen = 0
     for row in range(16):
-      for number in range(1, packed[0]["examples"][row].max() + 1):
-        own = packed[0]["examples"][row] == number
+      for number in range(1, packed[0]["example_ids"][row].max() + 1):
+        own = packed[0]["example_ids"][row] == number
         length = own.sum()
-        for name in ("tokens", "types"):
+        for name in ("tokens", "token_type_ids"):
           np.testing.assert_array_equal(apart[name][seen, :length], packed[0][name][row, own])
         assert apart["mask"][seen].tolist() == [1] * length + [0] * (64 - length)
         assert self._predictions(packed[0], row, np.flatnonzero(own)[0], length) == self._predictions(
