@@ -1,6 +1,7 @@
 """Tests run on eight fake CPU devices, whatever the machine has."""
 
 import atexit
+import importlib.util
 import os
 import shutil
 import socket
@@ -16,12 +17,26 @@ from tests.builders import make_batch, override
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_disable_most_optimizations", True)  # of LLVM: here compiling takes longer than running
-COMPILED = tempfile.mkdtemp(prefix="albert_jax_compiled_")  # programs that several tests compile
-atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
-jax.config.update("jax_compilation_cache_dir", COMPILED)
+if "ALBERT_JAX_TEST_PROGRAMS" not in os.environ:  # pytest's own process; the workers of pytest-xdist find it set
+  os.environ["ALBERT_JAX_TEST_PROGRAMS"] = tempfile.mkdtemp(prefix="albert_jax_programs_")
+  atexit.register(shutil.rmtree, os.environ["ALBERT_JAX_TEST_PROGRAMS"], ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", os.environ["ALBERT_JAX_TEST_PROGRAMS"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for configs/, as for the programs in the root
+
+# Tests that need a package of the extra `test_all`.
+NEEDS = {
+  "apache_beam": ["data/examples/test_beam.py"],
+  "torch": ["interop", "predict", "tools/benchmarking/test_weights.py"],
+}
+MISSING = [package for package in NEEDS if importlib.util.find_spec(package) is None]
+collect_ignore = [path for package in MISSING for path in NEEDS[package]]
+
+
+def pytest_report_header() -> list[str]:
+  """Says what is left out."""
+  return [f"left out, since {package} is not installed: {', '.join(NEEDS[package])}" for package in MISSING]
 
 
 @pytest.fixture(scope="session")

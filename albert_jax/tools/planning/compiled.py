@@ -13,9 +13,10 @@ from albert_jax.tools.planning import hlo
 from albert_jax.tools.planning.flops import matmul_flops
 from albert_jax.training.program import make_program
 
-# Of the compiler's effort, from -1 to 1. The least takes a fifth of the time; its program needs somewhat more memory.
-QUICK = -1.0
-FULL = 0.0
+# XLA's `optimization_level`: 9 is -O0, 0 the compiler's default. JAX 0.10 to 0.12 all take it; the option that it
+# replaces, `exec_time_optimization_effort`, is gone in 0.11.2.
+QUICK = 9
+FULL = 0
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -50,7 +51,7 @@ class Compiled:
   """
 
   choice: Choice
-  effort: float
+  effort: int
   memory: dict[str, int]
   model_flops: float
   flops: float
@@ -78,7 +79,7 @@ class TooLarge:
 
 
 def compile_step(
-  config: ml_collections.ConfigDict, devices: list, memory: float, choice: Choice, effort: float
+  config: ml_collections.ConfigDict, devices: list, memory: float, choice: Choice, effort: int
 ) -> Compiled | TooLarge:
   """Compiles the train step.
 
@@ -101,7 +102,7 @@ def compile_step(
   specs = task.batch_specs(config.train.batch_size)
   traced = program.train_step.trace(program.state, specs)
   try:
-    executable = traced.lower().compile({"exec_time_optimization_effort": effort})
+    executable = traced.lower().compile({"optimization_level": effort})
   except RuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise

@@ -4,7 +4,8 @@ import shutil
 import numpy as np
 import pytest
 
-from albert_jax.data.examples.prepare import ExampleSettings, open_examples, prepare, writer
+from albert_jax.data.examples import writer
+from albert_jax.data.examples.prepare import ExampleSettings, open_examples, prepare
 from albert_jax.errors import InputError
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from albert_jax.tools.planning.compiled import Choice, Compiled, TooLarge
+from albert_jax.tools.planning.compiled import QUICK, Choice, Compiled, TooLarge
 from albert_jax.tools.planning.hlo import Collective
 
 
@@ -8,7 +8,7 @@ from albert_jax.tools.planning.hlo import Collective
 def make_step():
   """A step of 16 chips whose memory falls with the microbatches, and whose FLOPs and transfers are round numbers."""
 
-  def make(choice: Choice, effort: float = -1.0, *, activations: float = 40e9, available: float = 16e9):
+  def make(choice: Choice, effort: int = QUICK, *, activations: float = 40e9, available: float = 16e9):
     needed = activations * {"none": 1, "dots": 0.5, "full": 0.1}[choice.remat] / choice.microbatches
     if needed > available:
       return TooLarge(choice, needed, available)
