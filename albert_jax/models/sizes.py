@@ -15,7 +15,7 @@ ATTENTION = ("auto", "xla", "cudnn", "splash")
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:
-  """An encoder's shape: the letters are those of the README's alphabet.
+  """An encoder's shape: the letters are those of docs/architecture.md.
 
   Attributes:
     vocab_size: V.
