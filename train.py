@@ -56,12 +56,12 @@ def run(config: ml_collections.ConfigDict) -> None:
   if _DRY_RUN.value:
     print(dry_run(make(config)))
   elif _REPLAY.value is not None:
-    if config.get("seeds", 1) > 1:
+    if config.seeds > 1:
       raise InputError("--replay_step: give the run of one seed, --config.seeds=1 --config.seed=N --workdir=…/seed_N")
     report = replay(make(config), workdir, _REPLAY.value, start)
     if jax.process_index() == 0:
       print(report)
-  elif config.get("seeds", 1) > 1:
+  elif config.seeds > 1:
     train_seeds(make, config, workdir, start, allow_changes=_ALLOW.value)
   else:
     train(make(config), workdir, start, allow_changes=_ALLOW.value)

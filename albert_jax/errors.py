@@ -20,7 +20,7 @@ def unknown(what: str, name: object, known: Iterable[str]) -> InputError:
     name: the name that was given.
     known: the names that exist.
   """
-  known = sorted(known)
+  known = sorted(map(str, known))
   near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
   hint = f' Did you mean "{near[0]}"?' if near else ""
   return InputError(f'Unknown {what} "{name}".{hint} Known: {", ".join(known)}.')

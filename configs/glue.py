@@ -27,8 +27,7 @@ def get_config(arguments: str = ""):
   arguments = common.parse_arguments(arguments, task="sst2")
   name = arguments.task.lower()
   task = glue_task(name)
-  config = common.finetuning(f"glue_{name}")
-  config.task = "classify"
+  config = common.finetuning(f"glue_{name}", task="classify")
   config.data.source = f"glue:{name}"
   config.data.update(labels=task.labels, regression=not task.labels)
   config.data.max_length = 256  # the paper has 512; of RTE, whose texts are long, this cuts two pairs in a thousand

@@ -8,12 +8,10 @@ from configs import common
 
 def get_config(arguments: str = ""):
   arguments = common.parse_arguments(arguments)
-  config = common.finetuning("race")
-  config.task = "choice"
+  config = common.finetuning("race", task="choice")
   config.data.source = "race"
   config.data.update(labels=("A", "B", "C", "D"), max_length=512)
   config.data.length_multiple = 64  # articles vary widely in length, and each length is compiled for
-  config.data.max_question = 128  # tokens of question and answer; the article has the rest
   config.data.metrics = ("accuracy",)
   config.train.update(steps=12_000, batch_size=32)
   config.optimizer.update(learning_rate=2e-5, warmup_steps=1000)

@@ -16,18 +16,10 @@ def get_config(arguments: str = ""):
   if arguments.v1 and arguments.v2:
     raise InputError("configs/squad.py takes v1, for SQuAD 1.1, or v2, for SQuAD 2.0, not both.")
   version = 2 if arguments.v2 else 1
-  config = common.finetuning(f"squad{version}")
-  config.task = "span"
+  config = common.finetuning(f"squad{version}", task="span")
   config.data.source = "squad"
   config.data.version = version
-  config.data.train = ""  # files to read instead of those in data.dir
-  config.data.valid = ""
   config.data.update(max_length=384, length_multiple=64)
-  config.data.stride = 128  # tokens between the starts of two windows on a passage
-  config.data.max_question = 64  # tokens
-  config.data.n_best = 20  # answers to a question that are kept
-  config.data.max_answer = 30  # tokens
-  config.data.null_threshold = 0.0  # no answer where [CLS] outscores the best span by more
   learning_rate, batch_size, steps, warmup_steps = RECIPES[version]
   config.train.update(steps=steps, batch_size=batch_size)
   config.optimizer.update(learning_rate=learning_rate, warmup_steps=warmup_steps)

@@ -9,17 +9,9 @@ from configs import common
 
 def get_config(arguments: str = ""):
   arguments = common.parse_arguments(arguments, regression=False)
-  config = common.finetuning("text_classification")
-  config.task = "classify"
+  config = common.finetuning("text_classification", task="classify")
   config.data.source = "text_files"
-  config.data.train = ""  # .tsv, .csv or .jsonl
-  config.data.valid = ""  # the same; "" = a part of the training rows is held out
-  config.data.valid_fraction = 0.1
-  config.data.test = ""  # rows to predict; they need no labels
-  config.data.text = "text"  # the column of the text
-  config.data.text_pair = ""  # and of a second one, in tasks on pairs
-  config.data.label = "label"
-  config.data.regression = arguments.regression  # labels are numbers
+  config.data.regression = arguments.regression
   config.data.metrics = ("pearson", "spearman") if arguments.regression else ("accuracy", "f1_macro")
   config.eval.metric = config.data.metrics[0]
   if arguments.test:

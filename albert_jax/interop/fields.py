@@ -98,13 +98,13 @@ def albert_table(layers: int, inner: int, groups: int) -> sharing.Table:
   return tuple(int(layer / (layers / groups)) * inner + i for layer in range(layers) for i in range(inner))
 
 
-def scheme_of(table: sharing.Table) -> str | sharing.Table:
+def scheme_of(table: sharing.Table) -> str:
   """The name of the scheme that gives a table, or else the table."""
   groups = sharing.num_groups(table)
   for scheme in ("all", "none", f"groups:{groups}", f"cycle:{groups}"):
     if sharing.make_table(scheme, len(table)) == table:
       return scheme
-  return table
+  return ",".join(map(str, table))
 
 
 def albert_layout(table: sharing.Table) -> tuple[int, int, int] | None:

@@ -13,6 +13,7 @@ from flax import traverse_util
 from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.config import FILE as CONFIG_FILE
 from albert_jax.config import save_config
+from albert_jax.config.records import new_config
 from albert_jax.data.tokenizers.base import Tokenizer
 from albert_jax.data.tokenizers.hf_folder import FOLDER as TOKENIZER_FOLDER
 from albert_jax.data.tokenizers.hf_folder import has_tokenizer, load_folder, save_tokenizer
@@ -100,16 +101,15 @@ def _config(found: HuggingFaceModel, workdir: str) -> ml_collections.ConfigDict:
   task = "pretrain" if found.head in ("pretrain", "mlm", "encoder") else found.head
   # Both families number pairs as we do: 0 = in order, or B follows A; 1 = swapped, or a random B.
   pair = ("sop" if found.model["project_embeddings"] else "nsp") if "pair" in found.params else "none"
-  data = {
-    "labels": () if found.regression else found.labels,
-    "regression": found.regression,
-    "max_length": found.model["positions"],
-    "tokenizer": str(Path(workdir) / TOKENIZER_FOLDER) if found.tokenizer is not None else "",
-    "pair_objective": pair,
-  }
-  return ml_collections.ConfigDict(
-    {"name": Path(workdir).name, "task": task, "init_from": "", "model": found.model | RUNTIME, "data": data}
-  )
+  config = new_config(task, Path(workdir).name)
+  config.model.update(found.model | RUNTIME)
+  tokenizer = str(Path(workdir) / TOKENIZER_FOLDER) if found.tokenizer is not None else ""
+  config.data.update(max_length=found.model["positions"], tokenizer=tokenizer)
+  if task == "pretrain":
+    config.data.pair_objective = pair
+  else:
+    config.data.update(labels=() if found.regression else found.labels, regression=found.regression)
+  return config
 
 
 def _bare_names(tensors: dict[str, np.ndarray], family: str, file: str) -> dict[str, np.ndarray]:

@@ -47,7 +47,7 @@ def model_card(
   lines += ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items()), ""]
   if unshared:
     lines += ["Layers share weights in a way that this class cannot express; here each layer has a copy.", ""]
-  if pairs := _PAIRS.get(config.data.get("pair_objective")):
+  if config.task == "pretrain" and (pairs := _PAIRS.get(config.data.pair_objective)):
     lines += [pairs, ""]
   for split, metrics in _last_metrics(Path(start.path) / METRICS_FILE, start.step).items():
     lines += [

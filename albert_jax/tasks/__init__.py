@@ -2,6 +2,7 @@
 
 import ml_collections
 
+from albert_jax.config.records import add_missing, check_config
 from albert_jax.errors import InputError, unknown
 from albert_jax.tasks.choice import ChoiceTask
 from albert_jax.tasks.classify import ClassifyTask
@@ -14,11 +15,12 @@ TASKS = {"pretrain": PretrainTask, "classify": ClassifyTask, "choice": ChoiceTas
 
 
 def make_task(config: ml_collections.ConfigDict) -> Task:
-  """Builds the task that `config.task` names.
+  """Checks a complete config and builds the task that `config.task` names.
 
   Raises:
-    InputError: the name is unknown, or a value of the config does not fit.
+    InputError: a value is not of its type or out of range, or values do not fit each other.
   """
+  check_config(config)
   return _task_class(config).from_config(config)
 
 
@@ -33,6 +35,8 @@ def resolve(config: ml_collections.ConfigDict, start: Pretrained | None) -> Pret
   """
   if start is not None:
     fill_from_pretrained(config, start)
+  with config.unlocked():
+    add_missing(config)  # what a value of the command line, such as data.source, has keys for
   missing = [f"model.{key}" for key in SHAPE if not config.model[key]]
   missing += [f"model.sharing.{part}" for part, scheme in config.model.sharing.items() if not scheme]
   if missing:
@@ -40,7 +44,8 @@ def resolve(config: ml_collections.ConfigDict, start: Pretrained | None) -> Pret
       f"{', '.join(missing)} not given: start from a trained model with --config.init_from=DIR, or give each of them."
     )
   _task_class(config).resolve(config)
-  if start is not None and (start.task, start.labels) != (config.task, tuple(config.data.get("labels", ()))):
+  labels = tuple(config.data.labels) if "labels" in config.data else ()
+  if start is not None and (start.task, start.labels) != (config.task, labels):
     return start.without("classifier")
   return start
 

@@ -59,7 +59,7 @@ class PretrainTask:
   def from_config(cls, config: ml_collections.ConfigDict) -> "PretrainTask":
     """Reads `config.model`, `config.data`, `config.seed` and `config.train.loss_chunks`."""
     batch = make_settings(BatchSettings, config.data, seed=config.seed)
-    chunks = config.train.get("loss_chunks", 1)
+    chunks = config.train.loss_chunks
     return cls(encoder_config(config.model), batch, config.data, seed=config.seed, loss_chunks=chunks)
 
   @classmethod

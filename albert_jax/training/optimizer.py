@@ -13,12 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from albert_jax.errors import InputError, unknown
+from albert_jax.errors import InputError
 from albert_jax.models.sharing import Table
 from albert_jax.training import layerwise, parameters
-
-SCHEDULES = ("linear", "cosine", "constant")
-OPTIMIZERS = ("lamb", "adamw")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,20 +53,6 @@ class OptimizerSettings:
   bias_correction: bool = False
   layer_decay: float = 1.0
   frozen_layers: int = 0
-
-  def __post_init__(self):
-    if self.name not in OPTIMIZERS:
-      raise unknown("optimizer.name", self.name, OPTIMIZERS)
-    if self.schedule not in SCHEDULES:
-      raise unknown("optimizer.schedule", self.schedule, SCHEDULES)
-    for name in ("learning_rate", "warmup_steps", "weight_decay", "clip_norm", "floor"):
-      if getattr(self, name) < 0:
-        raise InputError(f"optimizer.{name} must not be negative, got {getattr(self, name)}.")
-    for name in ("beta1", "beta2", "floor", "layer_decay", "warmup_fraction"):
-      if not 0 <= getattr(self, name) <= 1:
-        raise InputError(f"optimizer.{name} must be between 0 and 1, got {getattr(self, name)}.")
-    if self.epsilon <= 0:
-      raise InputError(f"optimizer.epsilon must be positive, got {self.epsilon}.")
 
 
 def make_schedule(settings: OptimizerSettings, steps: int) -> optax.Schedule:

@@ -135,7 +135,6 @@ def make_program(config: ml_collections.ConfigDict, task: Task, devices=None) ->
   Raises:
     InputError: a value does not fit; nothing has been compiled or allocated.
   """
-  _check_counts(config)
   mesh = sharding.make_mesh(config.mesh, devices)
   _check_attention(task, mesh)
   settings = make_settings(OptimizerSettings, config.optimizer)
@@ -152,15 +151,16 @@ def make_program(config: ml_collections.ConfigDict, task: Task, devices=None) ->
   )
   rows = sharding.batch_sharding(mesh)
   train, platform = config.train, mesh.devices.flat[0].platform
-  deterministic, more = train.get("deterministic", False), train.get("compiler_options", "")
-  options = compiler_options(platform, deterministic=deterministic, more=more)
+  options = compiler_options(platform, deterministic=train.deterministic, more=train.compiler_options)
   return Program(config, task, mesh, optimizer, schedule, guard, steps, eval_every, options, state, rows)
 
 
 def _durations(config: ml_collections.ConfigDict, task: Task) -> tuple[int, int]:
   """Steps in all and between evaluations; where the config counts in epochs, the data says how long one is."""
   steps, every = config.train.steps, config.eval.every
-  by_epoch = {"steps": config.train.get("epochs", 0), "every": config.eval.get("epochs", 0)}
+  by_epoch = {"steps": config.train.epochs, "every": config.eval.epochs}
+  if not steps and not by_epoch["steps"]:
+    raise InputError("train.steps must be at least 1, got 0; or give train.epochs.")
   if (by_epoch["steps"] and not steps) or (by_epoch["every"] and not every):
     epoch = task.load_data().train.num_rows / config.train.batch_size
     steps = steps or max(1, round(by_epoch["steps"] * epoch))
@@ -179,16 +179,3 @@ def _check_attention(task: Task, mesh: Mesh) -> None:
     head_dim=encoder.head_dim,
     has_dropout=encoder.attention_dropout > 0,
   )
-
-
-def _check_counts(config: ml_collections.ConfigDict) -> None:
-  if config.train.steps < 0 or (config.train.steps == 0 and config.train.get("epochs", 0) <= 0):
-    raise InputError(f"train.steps must be at least 1, got {config.train.steps}.")
-  for key in ("train.batch_size", "train.microbatches", "train.log_every", "checkpoint.every", "checkpoint.keep"):
-    group, name = key.split(".")
-    if config[group][name] < 1:
-      raise InputError(f"{key} must be at least 1, got {config[group][name]}.")
-  for key in ("eval.every", "checkpoint.keep_every"):
-    group, name = key.split(".")
-    if config[group][name] < 0:
-      raise InputError(f"{key} must be 0 (off) or more, got {config[group][name]}.")

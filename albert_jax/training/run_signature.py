@@ -1,7 +1,7 @@
-"""What makes a run that one and no other: a resumed run must have the same, or be told on purpose what changes.
+"""Decides whether a workdir may be resumed with this config and data.
 
-The identity is the config, without the keys that decide only where, how fast and how observed the run computes, and
-the fingerprints of data and tokenizer, which stand for the paths that they are read from.
+The signature of a run is its config, without the keys that do not affect the result (placement, speed, logging; `free`
+in the schema), and the fingerprints of data and tokenizer, which stand for the paths that they are read from.
 """
 
 import json
@@ -10,20 +10,12 @@ from pathlib import Path
 
 import ml_collections
 
-from albert_jax.config import differences, load_config, save_config
+from albert_jax.config.records import differences, is_free, load_config, save_config
 from albert_jax.errors import InputError, unknown
 from albert_jax.files import new_file
 from albert_jax.training.task import TaskData
 
 FILE = "fingerprints.json"
-# Keys, or groups of them, that may change freely. `train.microbatches` is not among them: each microbatch draws its
-# own dropout masks. Nor is `train.steps`: the learning rate decays over them.
-FREE = (
-  *("name", "mesh", "checkpoint", "model.remat", "model.layer_loop", "model.attention", "eval.batch_size"),
-  *("train.loss_chunks", "train.deterministic", "train.compiler_options"),
-  *("train.log_every", "train.timeout", "train.max_bad_steps"),
-  *("data.source", "data.dir", "data.tokenizer", "data.cache_dir", "data.workers", "data.prefetch"),
-)
 
 
 def check_signature(
@@ -43,7 +35,7 @@ def check_signature(
   Raises:
     InputError: a field differs that is not in `allowed`; or the workdir does not say what the run was.
   """
-  changes = {key: pair for key, pair in differences(load_config(workdir), config).items() if not _is_free(key)}
+  changes = {key: pair for key, pair in differences(load_config(workdir), config).items() if not is_free(key)}
   old, new = _load(workdir), _fingerprints(data)
   changes |= {key: (old.get(key), new[key]) for key in new if old.get(key) != new[key]}
   refused = [key for key in changes if key not in allowed]
@@ -91,7 +83,3 @@ def _load(workdir: str) -> dict[str, str]:
       f"{path} is damaged ({error!r}): restore it; or, if the data is what it was, remove it and give "
       f"--allow_changes={','.join(_NAMES)}"
     ) from error
-
-
-def _is_free(key: str) -> bool:
-  return any(key == free or key.startswith(free + ".") for free in FREE)

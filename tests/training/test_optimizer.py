@@ -124,21 +124,6 @@ def test_the_paper_s_rate_when_warm_up_ends():
   assert float(rate(3125)) == pytest.approx(0.975 * 1.76e-3, rel=1e-6)
 
 
-@pytest.mark.parametrize(
-  ("change", "message"),
-  [
-    ({"name": "lam"}, 'Did you mean "lamb"'),
-    ({"schedule": "lineal"}, 'Did you mean "linear"'),
-    ({"learning_rate": -1.0}, "optimizer.learning_rate"),
-    ({"beta2": 1.5}, "optimizer.beta2"),
-    ({"epsilon": 0.0}, "optimizer.epsilon"),
-  ],
-)
-def test_bad_settings_are_named(change, message):
-  with pytest.raises(InputError, match=message):
-    OptimizerSettings(**change)
-
-
 def test_warm_up_longer_than_training_is_refused():
   with pytest.raises(InputError, match=r"optimizer.warmup_steps 10 is more than train.steps 5"):
     make_schedule(OptimizerSettings(warmup_steps=10), 5)
