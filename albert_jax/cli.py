@@ -1,20 +1,34 @@
-"""What the command-line programs share: a user's mistake ends them with one line and status 2, without a traceback."""
+"""How the command-line programs end: a user's mistake is one line and status 2, without a traceback.
 
-import ast
+Status 1 means that the program failed although nothing was wrong with what it was given; `scripts/supervise.sh` starts
+it again.
+"""
+
 import errno
+import importlib.util
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
+import ml_collections
 from absl import app, flags, logging
 
+from albert_jax.config.records import flatten
 from albert_jax.errors import InputError, unknown
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# Of the file system as the user has set it up; anything else, such as EIO, may be gone at the next try.
+_USERS = (
+  *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY),
+  *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL),
+)
 
 
 def run(main: Callable[[list[str]], None], leave: Callable[[int], None] = sys.exit) -> None:
-  """Parses the flags and calls `main`, as `absl.app.run` does, but tells a user's mistakes without a traceback.
+  """Parses the flags and calls `main`, as `absl.app.run` does, but reports a user's mistakes without a traceback.
 
   Args:
     main: takes the arguments that are no flags.
@@ -23,60 +37,122 @@ def run(main: Callable[[list[str]], None], leave: Callable[[int], None] = sys.ex
 
   def guarded(argv: list[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
-      logging.set_verbosity(logging.WARNING)  # the libraries' chatter is for --verbosity=0
+      logging.set_verbosity(logging.WARNING)  # --verbosity=0 shows what the libraries log
     try:
       main(argv)
-    except InputError as error:
-      _tell(error)
-      leave(2)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
       os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-      if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        _tell(f"no space left{f' for {error.filename}' if error.filename else ''}: make room, then start again.")
+      message = _users_mistake(error)
+      if message is None:
+        traceback.print_exc()
+        leave(1)
+      else:
+        logging.info("Raised by:", exc_info=True)
+        _print_error(message)
         leave(2)
-      traceback.print_exc()
-      leave(1)
 
   app.run(guarded, flags_parser=_parse)
 
 
+def _users_mistake(error: BaseException) -> str | None:
+  """The line for a mistake of the user's; None where the fault lies elsewhere."""
+  if isinstance(error, InputError):
+    return str(error)
+  if isinstance(error, OSError) and error.errno in _NO_SPACE:
+    return f"no space left{f' for {error.filename}' if error.filename else ''}: make room, then start again."
+  if isinstance(error, OSError) and error.errno in _USERS and error.filename:
+    return f"{os.fsdecode(error.filename)}: {error.strerror}."
+  return None
+
+
 def _parse(argv: list[str]) -> list[str]:
   try:
-    _check_config_file(argv)
+    _check_config(argv)
     rest = flags.FLAGS(argv)
+  except InputError as error:
+    _fail(str(error))
   except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-    _fail(error)
+    _fail(_missing_flag() or (error.args and str(error.args[0])) or str(error))
   if len(rest) > 1:
     _fail(f"unexpected argument {rest[1]!r}: options begin with --.")
   return rest
 
 
-def _check_config_file(argv: list[str]) -> None:
-  """Lets a config file import its neighbours; ml_collections tells of a missing one late and at length."""
+def _missing_flag() -> str:
+  """What to type, where a flag that a program needs was not given."""
+  for name in flags.FLAGS:
+    flag = flags.FLAGS[name]
+    if flag.value is None and any("other than None" in validator.message for validator in flag.validators):
+      example = "configs/albert_tiny.py" if name == "config" else name.upper()
+      return f"--{name} is missing. {flag.help} For example: {sys.argv[0]} --{name}={example}"
+  return ""
+
+
+def _check_config(argv: list[str]) -> None:
+  """Loads the config file and checks the overridden keys, to name a mistake as ml_collections does not.
+
+  Raises:
+    InputError: there is no such file, it cannot be executed, or it has no such key.
+  """
+  given = _options(argv)
+  value = given.get("config", "")
+  if not value:
+    return
+  path, _, arguments = value.partition(":")
+  if not os.path.isfile(path):
+    raise unknown("config file", path, _config_files(os.path.dirname(path) or "."))
+  sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(path))))  # a config file imports its neighbours
+  config = _load(path, arguments, has_arguments=":" in value)
+  known = flatten(config)
+  groups = {key.rpartition(".")[0] for key in known}
+  for option in given:
+    key = option.removeprefix("config.")
+    if option.startswith("config.") and key not in known and key not in groups:
+      raise unknown("config key", key, known)
+
+
+def _options(argv: list[str]) -> dict[str, str]:
+  """The flags of a command line by name, with their values."""
+  found = {}
   for argument, following in zip(argv, [*argv[1:], ""]):
-    name, has_value, value = argument.lstrip("-").partition("=")
-    if name == "config":
-      path = (value if has_value else following).split(":")[0]
-      if path and not os.path.isfile(path):
-        folder = os.path.dirname(path) or "."
-        files = os.listdir(folder) if os.path.isdir(folder) else []
-        known = (f for f in files if f.endswith(".py") and f not in ("__init__.py", "common.py"))
-        raise unknown("config file", path, (os.path.join(folder, f) for f in known))
-      sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(path))))
+    if argument == "--":
+      break
+    if argument.startswith("-"):
+      name, has_value, value = argument.lstrip("-").partition("=")
+      found[name] = value if has_value else following
+  return found
 
 
-def _fail(error: object) -> NoReturn:
-  _tell(error)
+def _config_files(folder: str) -> list[str]:
+  names = os.listdir(folder) if os.path.isdir(folder) else []
+  return [os.path.join(folder, n) for n in names if n.endswith(".py") and n not in ("__init__.py", "common.py")]
+
+
+def _load(path: str, arguments: str, *, has_arguments: bool) -> ml_collections.ConfigDict:
+  spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+  module = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(module)
+    config = module.get_config(arguments) if has_arguments else module.get_config()
+  except InputError:
+    raise
+  except SyntaxError as error:
+    raise InputError(f"{error.filename}:{error.lineno}: {error.msg}.") from error
+  except Exception as error:
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == module.__file__]
+    place = f"{path}:{frames[-1].lineno}" if frames else path
+    text = error.args[0] if len(error.args) == 1 else error
+    raise InputError(f"{place}: {type(error).__name__}: {text}") from error
+  if not isinstance(config, ml_collections.ConfigDict):
+    raise InputError(f"{path}: get_config must return a config, such as common.finish gives, not {config!r}.")
+  return config
+
+
+def _fail(message: str) -> NoReturn:
+  _print_error(message)
   sys.exit(2)
 
 
-def _tell(error: object) -> None:
-  text = str(error)
-  if "InputError: " in text:  # raised by a config file, and wrapped with its traceback in a flag's error
-    text = text.rpartition("InputError: ")[2].strip()
-  while text[:1] in "'\"":  # a KeyError shows its message quoted
-    text = str(ast.literal_eval(text.partition("\n")[0])) + "".join(text.partition("\n")[1:])
-  if isinstance(error, (AttributeError, KeyError)):
-    text = f"unknown config key {text}"
-  print(f"error: {text}", file=sys.stderr)
+def _print_error(message: str) -> None:
+  print(f"error: {message}", file=sys.stderr)
