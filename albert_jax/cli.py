@@ -109,7 +109,7 @@ def _check_config(argv: list[str]) -> None:
   for option in given:
     key = option.removeprefix("config.")
     if option.startswith("config.") and key not in known and key not in groups:
-      raise unknown("config key", key, known)
+      raise unknown("config key", key, known, listed_by="`python -m albert_jax.config`")
 
 
 def _options(argv: list[str]) -> dict[str, str]:

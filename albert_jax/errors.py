@@ -12,15 +12,17 @@ class InputError(ValueError):
   """
 
 
-def unknown(what: str, name: object, known: Iterable[str]) -> InputError:
+def unknown(what: str, name: object, known: Iterable[str], listed_by: str = "") -> InputError:
   """An error for a name outside a fixed set: it lists the set and suggests the nearest.
 
   Args:
     what: what is being named, e.g. "sharing scheme".
     name: the name that was given.
     known: the names that exist.
+    listed_by: what lists them, where they are too many for a message.
   """
   known = sorted(map(str, known))
   near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+  listing = f"Known: {', '.join(known)}."
   hint = f' Did you mean "{near[0]}"?' if near else ""
-  return InputError(f'Unknown {what} "{name}".{hint} Known: {", ".join(known)}.')
+  return InputError(f'Unknown {what} "{name}".{hint} {f"{listed_by} lists all." if listed_by else listing}')

@@ -24,11 +24,11 @@ import numpy as np
 import pytest
 from flax import serialization
 
+from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.config import load_config
 from albert_jax.tasks import make_task
-from albert_jax.training.checkpoint import Checkpoints
 from albert_jax.training.program import make_program
-from tests.conftest import LIMIT, ROOT
+from tests.builders import LIMIT, ROOT
 
 OLD = ROOT / "tests" / "workdirs" / "2026_11"
 ROUNDING = 5e-6  # relative, in a metric, between processors: 8e-7 was seen between instruction sets of one

@@ -31,6 +31,16 @@ def add_missing(config: ml_collections.ConfigDict) -> None:
       set_key(config, key, field.default_of(config.task))
 
 
+def split_lists(config: ml_collections.ConfigDict) -> None:
+  """Makes lists of texts of what the command line gave for them: `0,1` comes as numbers, `pos,neg` as one text."""
+  for key, value in flatten(config).items():
+    if key in SCHEMA and isinstance(SCHEMA[key][0].default, tuple) and isinstance(value, list | tuple):
+      texts = [str(item) if isinstance(item, int | float) else item for item in value]
+      if len(texts) == 1 and isinstance(texts[0], str):
+        texts = texts[0].split(",")
+      set_key(config, key, tuple(texts))
+
+
 def check_config(config: ml_collections.ConfigDict) -> None:
   """Checks every value of a complete config against the schema.
 
@@ -45,7 +55,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
   fields = fields_of(config.task, config.data.source)
   for key, value in flat.items():
     if key not in fields:
-      raise unknown("config key", key, fields)
+      raise unknown("config key", key, fields, listed_by="`python -m albert_jax.config`")
     fields[key].check(key, value)
   for key in fields:
     if key not in flat:

@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from albert_jax.config.records import add_missing, check_config
+from albert_jax.config.records import add_missing, check_config, split_lists
 from albert_jax.errors import InputError, unknown
 from albert_jax.tasks.choice import ChoiceTask
 from albert_jax.tasks.classify import ClassifyTask
@@ -37,6 +37,7 @@ def resolve(config: ml_collections.ConfigDict, start: Pretrained | None) -> Pret
     fill_from_pretrained(config, start)
   with config.unlocked():
     add_missing(config)  # what a value of the command line, such as data.source, has keys for
+    split_lists(config)
   missing = [f"model.{key}" for key in SHAPE if not config.model[key]]
   missing += [f"model.sharing.{part}" for part, scheme in config.model.sharing.items() if not scheme]
   if missing:

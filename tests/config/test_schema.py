@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from albert_jax.config.__main__ import main
-from albert_jax.config.records import add_missing, check_config, flatten, load_config, new_config, save_config
+from albert_jax.config.records import (
+  add_missing,
+  check_config,
+  flatten,
+  load_config,
+  new_config,
+  save_config,
+  split_lists,
+)
 from albert_jax.config.schema import SCHEMA, fields_of
 from albert_jax.errors import InputError
 from albert_jax.tasks import make_task
@@ -86,6 +94,17 @@ def test_an_unknown_key_is_named_with_the_nearest():
   config.optimizer.momentum2 = 0.9
   with pytest.raises(InputError, match=r"optimizer\.momentum2"):
     check_config(config)
+
+
+@pytest.mark.parametrize(
+  ("given", "labels"), [((0, 1), ("0", "1")), (("pos,neg",), ("pos", "neg")), (("a", "b"), ("a", "b")), ((), ())]
+)
+def test_labels_of_the_command_line_are_a_list_of_texts(given, labels):
+  config = get_config("glue").unlock()
+  with config.data.ignore_type():
+    config.data.labels = given
+  split_lists(config)
+  assert config.data.labels == labels
 
 
 def test_a_source_brings_its_keys():
