@@ -90,7 +90,7 @@ def _measure_steps(times: Times, program: Program):
   """Takes a few steps on random rows; returns the last state."""
   batch = _random_batch(program)
   unguarded = dataclasses.replace(program)
-  with mock.patch.object(step, "apply_if", lambda _, update, *arguments: update(*arguments)):
+  with mock.patch.object(step, "apply_if", lambda _, update, *arguments, branch: update(*arguments)):
     jax.block_until_ready(unguarded.train_step(program.init(0), batch, unguarded.hyper))  # compiles
   state, _ = jax.block_until_ready(program.train_step(program.init(0), batch, program.hyper))
   for _ in range(_REPEATS.value):

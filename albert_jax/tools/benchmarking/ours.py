@@ -20,7 +20,7 @@ from albert_jax.training.metrics import peak_flops
 from albert_jax.training.program import Program, make_program
 from albert_jax.training.sharding import to_devices
 from albert_jax.training.step import make_gradient
-from albert_jax.training.step_log import ended
+from albert_jax.training.step_log import has_ended
 
 _MOST_BATCHES = 16  # that are different
 
@@ -123,7 +123,7 @@ def _time_steps(job: Job, program: Program, compiled, state, made: list[Batch]) 
   for number in range(job.warmup + job.steps):
     state, terms = compiled(state, _placed(program, made[number % len(made)]), program.hyper)
     running.append(terms)
-    while len(running) > 1 or (running and ended(running[0])):
+    while len(running) > 1 or (running and has_ended(running[0])):
       wait()
   while running:
     wait()
