@@ -52,16 +52,16 @@ class Machine:
     return {name: tuple(Term(value, self, end) for value in pair) for name, pair in terms.items()}
 
 
-def make_log(machine, writer, *, log_every: int = 6, in_a_row: int = 0, limit: int = 3) -> StepLog:
+def make_log(machine, writer, *, log_every: int = 6, steps: int = 12, limit: int = 3) -> StepLog:
   program = SimpleNamespace(
     task=SimpleNamespace(losses=("loss",), metrics=dict),
     config=SimpleNamespace(train=SimpleNamespace(log_every=log_every)),
-    steps=12,
+    steps=steps,
     mesh=SimpleNamespace(devices=SimpleNamespace(flat=[SimpleNamespace(device_kind="")], size=1)),
     guard=SimpleNamespace(max_bad_steps=limit),
   )
   progress = SimpleNamespace(show=lambda step, metrics: None, say=print)
-  return StepLog(program, writer, progress, Supervisor(), skipped_in_a_row=in_a_row)
+  return StepLog(program, writer, progress, Supervisor(), skipped_in_a_row=0)
 
 
 def run(monkeypatch, *, within_dispatch: bool):
@@ -118,7 +118,7 @@ def test_a_line_that_covers_fewer_steps_says_so():
 
 
 def test_a_long_time_without_a_line_hides_no_skipped_step():
-  log = make_log(None, Lines(), log_every=1000, limit=1)
+  log = make_log(None, Lines(), log_every=1000, steps=1000, limit=1)
   log.add(1, terms(skipped=1))
   for step in range(2, 65):
     log.add(step, terms())
