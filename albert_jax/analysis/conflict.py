@@ -21,6 +21,9 @@ from albert_jax.training.task import Batch, Task
 
 Grams = dict[str, np.ndarray]
 
+# A softmax does not see what is added to all scores of a row: the gradient is 0 but for rounding, and has no direction.
+NO_GRADIENT = ("attn/key/bias",)
+
 
 def untied_task(config: ml_collections.ConfigDict) -> Task:
   """The task of a config with weights of its own for every layer: for the parameters that `untie` gives."""
@@ -85,7 +88,9 @@ def by_part(grams: Grams, encoder: EncoderConfig) -> dict[str, tuple[np.ndarray,
   """Gram matrix and table of each part of a layer ("attn", "ffn"), and of each of its parameters by path.
 
   That of a part takes in the parameters that are shared by the part's own table, not those with a table of their own.
+  Left out is what has no gradient.
   """
+  grams = {path: gram for path, gram in grams.items() if path not in NO_GRADIENT}
   found = {}
   for part, table in (("attn", encoder.attn_table), ("ffn", encoder.ffn_table)):
     paths = [path for path in grams if path.startswith(f"{part}/") and encoder.tables[path] == table]
