@@ -78,7 +78,7 @@ def apply_if(condition: jax.Array, update: Callable[..., Any], state: Any, *inpu
   Elsewhere the choice: a branch parts the optimizer from the rest of the program, for up to 5% of a step by the cycles
   that the TPU compiler counts, and a GPU waits at it for the host.
   """
-  if logical_sharding.current().platform == "cpu":
+  if logical_sharding.current_rules().platform == "cpu":
     return jax.lax.cond(condition, update, lambda state, *_: state, state, *inputs)
   return _select(condition, update(state, *inputs), state)
 

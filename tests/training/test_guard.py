@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from albert_jax.errors import InputError
-from albert_jax.models.logical_sharding import Placement, placed_by
+from albert_jax.models.logical_sharding import LogicalRules, use_rules
 from albert_jax.training.guard import MEMORY, Guard, GuardSettings
 from albert_jax.training.step import TrainState, init_state, make_train_step
 
@@ -53,17 +53,6 @@ def make_step(optimizer="adamw", microbatches: int = 1, schedule=lambda step: st
   return init_state(task, OPTIMIZERS[optimizer], 0), jax.jit(step)
 
 
-class OtherPlatform(Placement):
-  """As if the program were for another platform than this one; it runs here all the same."""
-
-  def __init__(self, platform: str):
-    self.name = platform
-
-  @property
-  def platform(self) -> str:
-    return self.name
-
-
 def assert_unchanged(after: TrainState, before: TrainState):
   for a, b in zip(
     jax.tree.leaves((after.params, after.opt)), jax.tree.leaves((before.params, before.opt)), strict=True
@@ -75,7 +64,7 @@ def assert_unchanged(after: TrainState, before: TrainState):
 @pytest.mark.parametrize(("optimizer", "microbatches"), [("sgd", 1), ("adamw", 4), ("lamb", 1)])
 def test_a_bad_step_changes_nothing_but_the_counts(optimizer, microbatches, platform):
   state, train_step = make_step(optimizer, microbatches)
-  with placed_by(OtherPlatform(platform)):
+  with use_rules(LogicalRules(platform)):
     train_step = train_step.lower(state, make_batch()).compile()
   state, terms = train_step(state, make_batch())
   assert (int(state.guard.skipped), float(terms["skipped_steps"][0])) == (0, 0)
