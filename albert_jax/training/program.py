@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 from albert_jax.config import make_settings
 from albert_jax.errors import InputError
 from albert_jax.models.attention import select_attention
-from albert_jax.models.logical_sharding import placed_by
+from albert_jax.models.logical_sharding import use_rules
 from albert_jax.runtime.compilation import compiler_options
 from albert_jax.training import sharding, step
 from albert_jax.training.guard import GuardSettings
@@ -109,7 +109,7 @@ class Program:
 
     @functools.wraps(function)
     def placed(*arguments):
-      with placed_by(sharding.MeshPlacement(self.mesh)):
+      with use_rules(sharding.activation_rules(self.mesh)):
         return function(*arguments)
 
     return placed
