@@ -18,12 +18,12 @@ from albert_jax.training.compiled_step import CompiledStep, Executables
 from albert_jax.training.device_batches import device_batches
 from albert_jax.training.evaluation import Results, evaluate
 from albert_jax.training.init_from import Pretrained, init_from
-from albert_jax.training.metrics import Progress, Writer, logged_splits, summary
-from albert_jax.training.profiler import Profiler
+from albert_jax.training.log.metrics import Progress, Writer, logged_splits, summary
+from albert_jax.training.log.profiler import Profiler
+from albert_jax.training.log.step_log import StepLog, is_due
 from albert_jax.training.program import Program
 from albert_jax.training.run_signature import check_signature, save_signature
 from albert_jax.training.step import TrainState, check_finite
-from albert_jax.training.step_log import StepLog, is_due
 from albert_jax.training.task import TaskData
 
 

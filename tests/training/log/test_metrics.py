@@ -7,7 +7,7 @@ import pytest
 
 from albert_jax.tasks.eval_metrics import CLASS_SCORES, NUMBER_SCORES
 from albert_jax.tasks.squad_scores import squad1_scores, squad2_scores
-from albert_jax.training.metrics import FILE, MetricAccumulator, Progress, Writer, peak_flops, summary
+from albert_jax.training.log.metrics import FILE, MetricAccumulator, Progress, Writer, peak_flops, summary
 
 
 def pair(total, weight):
