@@ -30,6 +30,13 @@ _UNFINISHED = ocp.path.atomicity_types.TMP_DIR_SUFFIX  # is in the name of a fol
 _NO_STEP, _REFUSED = -1, -2
 
 
+def check_workdir(workdir: str) -> None:
+  """Raises InputError where Orbax could not read again what it writes: it takes its own path for a pattern."""
+  path = str(Path(workdir).absolute())
+  if found := sorted({*path} & {*"*?[]"}):
+    raise InputError(f"The workdir {path} has {' '.join(found)} in its path, which Orbax cannot read: name another.")
+
+
 class Checkpoints:
   """The checkpoints of a workdir.
 
@@ -54,6 +61,7 @@ class Checkpoints:
     keep_every: int = 0,
     read_only: bool = False,
   ):
+    check_workdir(workdir)
     self.folder = Path(workdir).absolute() / folder
     self._every, self._read_only = every, read_only
     self._options = ocp.CheckpointManagerOptions(
@@ -240,8 +248,16 @@ class _Sealed(ocp.path.atomicity.AtomicRenameTemporaryPath):
     whole = step.with_name(f"{step.name}.whole{_UNFINISHED}")
     store = self._checkpoint_metadata_store
     await ocp.path.atomicity.AtomicRenameTemporaryPath(self.get(), whole, checkpoint_metadata_store=store).finalize()
-    manifest.write(Path(whole))
+    _check_readable(Path(whole))
+    manifest.write(Path(whole), name=step.name)
     os.rename(whole, step)
+
+
+def _check_readable(step: Path) -> None:
+  """Raises OSError unless what a restore begins with is there; only then does a step get its manifest."""
+  stored = ocp.PyTreeCheckpointHandler().metadata(step / _ITEM).tree
+  if not stored or "params" not in stored:
+    raise OSError(f"{step} was written, but holds no parameters that can be read")
 
 
 def _remove_unfinished(folder: Path) -> None:
