@@ -3,12 +3,13 @@
 import dataclasses
 from collections import Counter
 
+import jax
 import ml_collections
 
 from albert_jax.commands.dry_run import device_bytes, params_by_part
 from albert_jax.models.sharing import num_groups
 from albert_jax.tasks import make_task, resolve
-from albert_jax.training.parameters import named_leaves
+from albert_jax.training.parameters import path_name
 from albert_jax.training.program import Program, make_program
 
 
@@ -85,11 +86,12 @@ def readers(program: Program) -> dict[str, dict[int, int]]:
   """Parameters of each part of the layers by the number of layers that read them."""
   found = {part: Counter() for part in ("attn", "ffn", "depth")}
   tables = program.task.encoder.tables
-  for name, leaf in named_leaves(program.state.params):
+  for path, leaf in jax.tree_util.tree_leaves_with_path(program.state.params):
+    name = path_name(path)
     if name.startswith("encoder/depth/"):
       found["depth"][1] += leaf.size
-    elif (path := name.removeprefix("encoder/")) in tables:
-      table = tables[path]
+    elif (inner := name.removeprefix("encoder/")) in tables:
+      table = tables[inner]
       for count in Counter(table).values():
-        found[path.split("/")[0]][count] += leaf.size // num_groups(table)
+        found[inner.split("/")[0]][count] += leaf.size // num_groups(table)
   return {part: dict(sorted(counts.items())) for part, counts in found.items()}

@@ -102,6 +102,10 @@ class Lab:
     start = str(self.arms[arm].get("init_from", ""))
     return start.removeprefix(FROM_ARM) if start.startswith(FROM_ARM) else ""
 
+  def tuning_seeds(self) -> range:
+    """The seeds of the tuning runs."""
+    return range(TUNING_SEED, TUNING_SEED + self.tune_seeds)
+
   @property
   def lower_is_better(self) -> bool:
     """Whether the metric is a loss."""
