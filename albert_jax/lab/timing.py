@@ -1,6 +1,7 @@
 """Seconds of a step of each arm on this device, for `match="time"`."""
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +14,14 @@ from albert_jax.files import new_file
 from albert_jax.lab.cost import open_program
 from albert_jax.lab.runner import environment
 from albert_jax.messages import say
+from albert_jax.training.metrics import peak_flops
 from albert_jax.training.sharding import to_devices
 
 FILE = "time.json"
 ROUNDS = 5
 STEPS = 4  # of an arm in a round
+ASSUMED_UTILISATION = 0.1  # of the peak; proxy models are small
+ASSUMED_PER_CORE = 35e9  # FLOP/s of a CPU core, measured on configs/albert_tiny.py (docs/results/albert_tiny.md)
 
 
 def step_seconds(configs: Mapping[str, ml_collections.ConfigDict], workdir: str) -> dict[str, float]:
@@ -62,3 +66,11 @@ def _measure(configs: Mapping[str, ml_collections.ConfigDict]) -> dict[str, floa
       rounds[name].append((time.perf_counter() - start) / STEPS)
       held[2] = state
   return {name: sorted(times)[ROUNDS // 2] for name, times in rounds.items()}
+
+
+def assumed_flops_per_second() -> float:
+  """What a training is assumed to reach on this machine, to say roughly how long a lab will take."""
+  peaks = [peak_flops(device) for device in jax.devices()]
+  if all(peaks):
+    return ASSUMED_UTILISATION * sum(peaks)
+  return ASSUMED_PER_CORE * (os.cpu_count() or 1)
