@@ -58,7 +58,7 @@ def _work(session: Session, seconds: float) -> None:
   limit = Budget(seconds)
   try:
     with preemption.handled(distributed.peers()), limit:
-      session.work(Claims())
+      session.work(Claims(), [f"--lab={_LAB.value}", *(f"--set={item}" for item in _SET.value)])
   except SystemExit:
     if not limit.is_over:
       raise

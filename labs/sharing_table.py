@@ -13,7 +13,12 @@ def get_lab(arguments: str = "") -> Lab:
   lab.question = "What does it cost to share attention, feed-forward part, or both, across all layers?"
   lab.arms = {
     name: {"model.sharing.attn": attn, "model.sharing.ffn": ffn}
-    for name, attn, ffn in (("all", "all", "all"), ("attn", "all", "none"), ("ffn", "none", "all"), ("none", "none", "none"))
+    for name, attn, ffn in (
+      ("all", "all", "all"),
+      ("attn", "all", "none"),
+      ("ffn", "none", "all"),
+      ("none", "none", "none"),
+    )
   }
   lab.baseline = "none"
   lab.tune = {"optimizer.learning_rate": (5e-4, 1e-3, 2e-3)}

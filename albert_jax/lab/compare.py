@@ -51,7 +51,12 @@ def compare(lab: Lab, runs: Mapping[str, ArmRuns]) -> dict:
   is_late_enough = all(gap is None or gap >= lab.gate for name, gap in below.items() if runs[name].good)
   found = {}
   for name, arm in runs.items():
-    record = {"values": dict(arm.values), "mean": _record(means[name]), "below_unigram": below[name], "diverged": arm.diverged}
+    record = {
+      "values": dict(arm.values),
+      "mean": _record(means[name]),
+      "below_unigram": below[name],
+      "diverged": arm.diverged,
+    }
     if name == lab.baseline:
       record["verdict"] = BASELINE
     else:

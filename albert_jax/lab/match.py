@@ -125,7 +125,10 @@ def match_steps(config: ml_collections.ConfigDict, steps: int, target: float) ->
 
 
 def match_arm(
-  config: ml_collections.ConfigDict, baseline: ml_collections.ConfigDict, match: str, seconds: tuple[float, float] | None
+  config: ml_collections.ConfigDict,
+  baseline: ml_collections.ConfigDict,
+  match: str,
+  seconds: tuple[float, float] | None,
 ) -> tuple[Overrides, float]:
   """What an arm changes to be matched, and the relative error that is left.
 

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,6 @@ class Choice:
     at_edge: keys whose chosen value is the least or the greatest of its grid.
     missing: runs that the choice waits for.
   """
-
 
   grid: dict[str, tuple]
   scores: dict[Point, float]
@@ -213,6 +212,6 @@ def to_record(arms: Mapping[str, Arm]) -> dict:
   return {name: dataclasses.asdict(arm) | {"flops": arm.cost.flops} for name, arm in arms.items()}
 
 
-def save(lab: Lab, arms: Mapping[str, Arm], workdir: str) -> None:
-  """Writes spec and plan to `lab.json`."""
-  spec.save(lab, workdir, plan={"arms": to_record(arms)})
+def save(lab: Lab, arms: Mapping[str, Arm], workdir: str, arguments: Sequence[str] = ()) -> None:
+  """Writes spec, plan and the command's arguments to `lab.json`."""
+  spec.save(lab, workdir, plan={"arms": to_record(arms)}, arguments=list(arguments))

@@ -11,7 +11,7 @@ import ml_collections
 
 from albert_jax.lab import compare, curves, phi
 from albert_jax.lab.compare import ArmRuns
-from albert_jax.lab.plan import Choice, reported, tuning
+from albert_jax.lab.plan import Choice, Run, reported, tuning
 from albert_jax.lab.runs import Finished, ResultsByFolder, read_finished
 from albert_jax.lab.spec import Lab, read
 
@@ -43,12 +43,15 @@ def collect(workdir: str) -> dict:
       "curves": curves.curves(lab, runs),
       "phi": phi.phi({name: plan[name]["cost"]["readers"] for name in lab.arms}, arm_runs),
       "analyses": read_analyses(workdir, lab),
+      "runs": _runs(lab, choices, workdir),
+      "arguments": record.get("arguments", []),
       "data": sorted({run.data for run in finished if run.data}),
       "measured": {
         "arms": measured,
         "front": _fronts(lab, costs, arm_runs, ("time",)),
         "environment": {
-          key: sorted({str(run.done[key]) for run in finished if run.done.get(key)}) for key in ("device", "jax", "commit")
+          key: sorted({str(run.done[key]) for run in finished if run.done.get(key)})
+          for key in ("device", "jax", "commit")
         },
       },
     }
@@ -72,6 +75,27 @@ def _choices(lab: Lab, results: Mapping[str, float]) -> dict[str, Choice]:
 
 def _tuning_counts(choices: Mapping[str, Choice]) -> dict:
   return {name: {"missing": len(choice.missing)} for name, choice in choices.items() if choice.grid}
+
+
+def _runs(lab: Lab, choices: Mapping[str, Choice], workdir: str) -> list[dict]:
+  """Every run that has ended: of the tuning, and those that are compared."""
+  found = []
+  for name, choice in choices.items():
+    tuned = [Run(name, point, seed) for point in choice.points for seed in lab.tuning_seeds()] if choice.grid else []
+    compared = reported(lab, name, choice.best) if choice.best is not None else []
+    for run in (*tuned, *compared):
+      finished = read_finished(Path(workdir) / run.folder)
+      if finished is not None:
+        record = {
+          "arm": name,
+          "point": dict(run.point),
+          "seed": run.seed,
+          "tuning": run.is_tuning,
+          "folder": run.folder,
+        }
+        record |= {"status": finished.done["status"], "steps": finished.done.get("steps"), "metrics": finished.last()}
+        found.append(record | {"value": finished.value(lab.metric, lab.average)})
+  return found
 
 
 def _reported(lab: Lab, name: str, choice: Choice | None, workdir: str) -> dict[int, Finished]:
@@ -119,7 +143,9 @@ def _fronts(lab: Lab, costs: Mapping, arm_runs: Mapping[str, ArmRuns], axes: tup
   return found
 
 
-def _arm(plan: Mapping, costs: Mapping, choice: Choice | None, compared: Mapping, found: Mapping[int, Finished]) -> dict:
+def _arm(
+  plan: Mapping, costs: Mapping, choice: Choice | None, compared: Mapping, found: Mapping[int, Finished]
+) -> dict:
   last = [run.last() for run in found.values() if run.is_whole]
   names = sorted({name for metrics in last for name in metrics})
   secondary = {name: _mean([metrics.get(name) for metrics in last]) for name in names}

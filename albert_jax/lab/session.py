@@ -4,7 +4,7 @@ import json
 import threading
 import os
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import jax
@@ -48,16 +48,22 @@ class Session:
     seconds = self._seconds() if self.lab.match == "time" else None
     return plan.make_arms(self.lab, seconds)
 
-  def work(self, claims: Claims) -> None:
+  def work(self, claims: Claims, arguments: Sequence[str] = ()) -> None:
     """Does what is left, together with all other workers.
+
+    Args:
+      claims: of this worker.
+      arguments: of the command, for the page.
 
     Raises:
       SystemExit: with `preemption.EXIT_CODE`, after a signal; the run at work is saved.
     """
     if jax.process_count() > 1:
-      raise InputError("A worker of a lab is one process: start the command once on each machine, without a coordinator.")
+      raise InputError(
+        "A worker of a lab is one process: start the command once on each machine, without a coordinator."
+      )
     arms = self.arms()
-    plan.save(self.lab, arms, self.workdir)
+    plan.save(self.lab, arms, self.workdir, arguments)
 
     def do(run: Run, start: Run | None) -> None:
       say(f"run {run.folder}")

@@ -227,4 +227,3 @@ def check_same(lab: Lab, workdir: str) -> None:
   changed += [f"{key} (was {a}, is now {b})" for key, (a, b) in base.items() if a is not None and not is_free(key)]
   if changed:
     raise InputError(f"{workdir} is another lab, it differs in {', '.join(changed)}: name a new --workdir.")
-
