@@ -13,8 +13,9 @@ from albert_jax import cli
 from albert_jax.errors import InputError
 from albert_jax.lab import spec
 from albert_jax.lab.claims import Claims
+from albert_jax.lab.command import parse_duration, parse_only, plan_text
 from albert_jax.lab.report import report
-from albert_jax.lab.session import Budget, Session, parse_duration, parse_only, plan_text
+from albert_jax.lab.session import Budget, Session
 from albert_jax.messages import say
 from albert_jax.runtime import distributed, preemption
 from albert_jax.runtime.compilation import keep_compiled
@@ -55,13 +56,14 @@ def main(_: list[str]) -> None:
 
 
 def _work(session: Session, seconds: float) -> None:
-  limit = Budget(seconds)
-  try:
-    with preemption.handled(distributed.peers()), limit:
-      session.work(Claims(), [f"--lab={_LAB.value}", *(f"--set={item}" for item in _SET.value)])
-  except SystemExit:
-    if not limit.is_over:
-      raise
+  with preemption.handled(distributed.peers()) as notices:
+    budget = Budget(seconds, notices)
+    try:
+      session.work(Claims(), budget, [f"--lab={_LAB.value}", *(f"--set={item}" for item in _SET.value)])
+    except SystemExit:
+      if not budget.is_over:
+        raise
+      say("the budget is used up: the same command goes on from here")
 
 
 def _overrides() -> dict[str, str]:

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.files import new_file
 from albert_jax.lab.claims import Claims
 from albert_jax.lab.plan import Run

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 import jax
 import ml_collections
 
+from albert_jax.commands.dry_run import params_by_part
 from albert_jax.errors import InputError
 from albert_jax.lab.cost import body, cost
 from albert_jax.lab.spec import Overrides, apply
-from albert_jax.commands.dry_run import params_by_part
 from albert_jax.tasks import make_task
 
 TOLERANCE = 1e-3

@@ -15,7 +15,9 @@ from albert_jax.files import new_file
 from albert_jax.interop.pretrained import open_pretrained
 from albert_jax.lab.cost import open_program
 from albert_jax.messages import say
+from albert_jax.runtime.supervisor import NoticeBoard
 from albert_jax.tasks import resolve
+from albert_jax.training.compiled_step import Executables
 from albert_jax.training.loop import train
 from albert_jax.training.program import Program
 
@@ -23,31 +25,41 @@ DONE = "DONE.json"  # written last: a run is finished when it has one
 FINISHED, DIVERGED, NO_START = "finished", "diverged", "no start"
 
 
-def execute(config: ml_collections.ConfigDict, workdir: str, *, measure_memory: bool) -> None:
+def execute(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  *,
+  measure_memory: bool,
+  executables: Executables | None = None,
+  notices: NoticeBoard | None = None,
+) -> None:
   """Trains to the end, or goes on where an earlier worker left off, and writes `DONE.json`.
 
   Args:
     config: of the run.
     workdir: of the run.
     measure_memory: also ask the compiler how much memory a step takes.
+    executables: compiled programs of earlier runs; the runs of an arm have one.
+    notices: tells when the run is to be saved and to end.
 
   Raises:
     InputError: the run cannot be made. A run that diverges is a result, not an error.
     SystemExit: with `preemption.EXIT_CODE`; the run is saved, and goes on at the next start.
   """
   started = time.monotonic()
+  executables = executables or Executables()
   if config.init_from and (ended := status(config.init_from)) != FINISHED:
     finish(workdir, NO_START, config, detail=f"{config.init_from}: {ended}", seconds=0.0)
     return
-  start = resolve(config, open_pretrained(config.init_from) if config.init_from else None)
+  pretrained = resolve(config, open_pretrained(config.init_from) if config.init_from else None)
   program = open_program(config)
   ended, detail = FINISHED, ""
   try:
-    train(program, workdir, start)
+    train(program, workdir, pretrained, notices=notices, executables=executables)
   except Diverged as error:
     ended, detail = DIVERGED, str(error).partition(". ")[0]
     say(f"{workdir} diverged: {detail}")
-  memory = {"temporary_bytes": temporary_bytes(program)} if measure_memory else {}
+  memory = {"temporary_bytes": temporary_bytes(program, executables)} if measure_memory else {}
   finish(workdir, ended, config, detail=detail, seconds=time.monotonic() - started, **memory)
   jax.clear_caches()  # the programs of one arm are of no use to the next
 
@@ -73,11 +85,11 @@ def read_done(workdir: str | os.PathLike[str]) -> dict:
   return record if isinstance(record, dict) else {}
 
 
-def temporary_bytes(program: Program) -> int:
+def temporary_bytes(program: Program, executables: Executables) -> int:
   """What a compiled train step holds for the length of a step, by the compiler: activations above all."""
   specs = program.task.batch_specs(program.config.train.batch_size)
-  compiled = program.train_step.lower(program.state, specs).compile()
-  analysis = compiled.memory_analysis()
+  lowered = program.train_step.lower(program.state, specs, program.hyper)
+  analysis = executables.compile(lowered, program.compiler_options).memory_analysis()
   return int(getattr(analysis, "temp_size_in_bytes", 0) or 0)
 
 

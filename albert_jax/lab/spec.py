@@ -121,7 +121,7 @@ def product(*factors: Mapping[str, Overrides]) -> dict[str, Overrides]:
   return combined
 
 
-def zip(*factors: Mapping[str, Overrides]) -> dict[str, Overrides]:  # noqa: A001
+def zip(*factors: Mapping[str, Overrides]) -> dict[str, Overrides]:
   """The first arms of several sets together, the second ones together, …, named "a-b".
 
   Raises:
@@ -202,7 +202,7 @@ def read(workdir: str) -> dict:
   path = Path(workdir) / FILE
   try:
     record = json.loads(path.read_text(encoding="utf-8"))
-    record["spec"]["arms"], record["plan"]["arms"]  # noqa: B018
+    record["spec"]["arms"], record["plan"]["arms"]
   except FileNotFoundError as error:
     raise InputError(f"{path} does not exist: --workdir must be the folder of a lab.") from error
   except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -52,7 +52,7 @@ def _measure(configs: Mapping[str, ml_collections.ConfigDict]) -> dict[str, floa
     size = config.train.batch_size
     rows = program.task.load_data().train.batch(0, size, 0, size)
     batch = to_devices(rows, program.batch_sharding, size)
-    state, _ = program.train_step(program.init(config.seed), batch)  # compiles
+    state, _ = program.train_step(program.init(config.seed), batch, program.hyper)  # compiles
     ready[name] = [program, batch, state]
   rounds: dict[str, list[float]] = {name: [] for name in configs}
   for _ in range(ROUNDS):
@@ -61,7 +61,7 @@ def _measure(configs: Mapping[str, ml_collections.ConfigDict]) -> dict[str, floa
       jax.block_until_ready(state)
       start = time.perf_counter()
       for _ in range(STEPS):
-        state, _ = program.train_step(state, batch)
+        state, _ = program.train_step(state, batch, program.hyper)
       jax.block_until_ready(state)
       rounds[name].append((time.perf_counter() - start) / STEPS)
       held[2] = state

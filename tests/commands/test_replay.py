@@ -111,7 +111,7 @@ def test_too_many_bad_batches_end_the_run_before_anything_is_saved(config, tmp_p
   override(config, {"train.log_every": 100, "checkpoint.every": 1})
   poison({3, 4, 5})
   program = make(config)
-  with pytest.raises(InputError, match=r"2 steps in a row were skipped, the last was step 5 .*--replay_step=5"):
+  with pytest.raises(InputError, match=r"2 consecutive steps were skipped, the last was step 5 .*--replay_step=5"):
     train(program, str(tmp_path), None)
   assert Checkpoints(tmp_path, read_only=True).latest() == 4
   good, bad = restore(program, tmp_path, 3), restore(program, tmp_path, 4)

@@ -26,15 +26,6 @@ def test_meter_divides_sums_by_weights_once():
   assert meter.total("loss") == 10
 
 
-def test_meter_holds_a_bounded_number_of_batches():
-  meter = MetricAccumulator()
-  for _ in range(500):
-    meter.add({"loss": pair(1, 1)})
-    assert len(meter._pending) <= 64
-  assert meter.means() == {"loss": 1}
-  assert meter.total("loss") == 500
-
-
 def test_writer_appends_lines_and_tensorboard_events(tmp_path):
   writer = Writer(tmp_path, first_step=0)
   writer.write(1, "train", {"loss": 2.0})
