@@ -7,6 +7,7 @@ The same command goes on where it left off. Several of them, on any machines tha
 docs/lab.md has the whole story.
 """
 
+import jax
 from absl import flags
 
 from albert_jax import cli
@@ -47,6 +48,7 @@ def main(_: list[str]) -> None:
   budget, only = parse_duration(_BUDGET.value), parse_only(_ONLY.value)
   reuse_memory()
   keep_compiled(lab.base.data.cache_dir)
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # the runs of an arm have the same programs
   session = Session(lab, workdir, **only)
   if _DRY_RUN.value:
     print(plan_text(session))

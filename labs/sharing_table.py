@@ -8,6 +8,7 @@ from labs import common
 
 
 def get_lab(arguments: str = "") -> Lab:
+  """The spec."""
   arguments = common.parse(arguments)
   lab = Lab("sharing_table", common.base(arguments))
   lab.question = "What does it cost to share attention, feed-forward part, or both, across all layers?"

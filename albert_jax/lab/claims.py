@@ -1,8 +1,8 @@
 """Claims: which worker has a run, so that any number of them, on any machines, do every run once.
 
-A claim is a file that its worker creates exclusively, and writes anew every few seconds while it is at work. Claims of a
-run are numbered: the one with the highest number counts. To take over from a worker that died is to create the next
-number, and so nothing is ever renamed, locked or removed; every file system and mounted bucket can do that.
+A claim is a file that its worker creates exclusively, and writes anew every few seconds while it is at work. The claims
+of a run are numbered, and the highest number counts. A worker takes over from a dead one by creating the next number.
+Nothing is ever renamed, locked or removed, so that every file system and mounted bucket will do.
 """
 
 import contextlib

@@ -40,8 +40,8 @@ def compare(lab: Lab, runs: Mapping[str, ArmRuns]) -> dict:
   """Means of the arms, paired differences to the baseline, and verdicts.
 
   Returns:
-    By arm: `values` by seed, `mean` and `difference` (as `statistics.Mean`), `p_holm`, `verdict`, `below_unigram`, `seeds_needed` for the
-    margin, and `diverged`.
+    By arm: `values` by seed, `mean` and `difference` (as `statistics.Mean`), `p_holm`, `verdict`, `below_unigram`,
+    `seeds_needed` for the margin, and `diverged`, the seeds that did not come to their end.
   """
   means = {name: statistics.t_interval(list(arm.good.values())) for name, arm in runs.items()}
   others = [name for name in runs if name != lab.baseline]

@@ -11,7 +11,7 @@ from albert_jax.lab.spec import Lab
 
 
 def curves(lab: Lab, runs: Mapping[str, Mapping[int, Finished]]) -> dict[str, dict]:
-  """By arm: `steps`, `fraction` of the training, `mean`, `low` and `high` (the extremes of the seeds), and `difference`.
+  """`steps`, `fraction` of the training, `mean`, `low` and `high` (of the seeds), and `difference`, by arm.
 
   The difference is taken within each seed, at the same fraction of the training, and has a t interval.
   """

@@ -1,8 +1,8 @@
 """Adapts arms so that they have the parameters, the FLOPs or the time of the baseline.
 
-Parameters are matched by the widths: first the model's, in steps of a head, at the base's ratio of feed-forward width to
-model width; then the feed-forward width, in steps of 8, closes the gap. FLOPs and time are matched by the steps, and
-everything that is counted in steps stretches with them.
+Parameters are matched by the widths. First comes the model's, in steps of a head, at the base's ratio of feed-forward
+width to model width; then the feed-forward width, in steps of 8, closes the gap. FLOPs and time are matched by the
+steps, and everything that is counted in steps stretches with them.
 """
 
 from collections.abc import Callable, Iterator

@@ -6,6 +6,7 @@ without sharing, of several sizes, give the loss at N parameters; the loss of a 
 follows. If only the attention is shared, it is the φ of the attention.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -28,8 +29,8 @@ def phi(readers: Mapping[str, Readers], runs: Mapping[str, ArmRuns]) -> dict | N
     runs: of each arm.
 
   Returns:
-    `references`, the arms without sharing with their parameters, and by arm: `per_seed`, the interval of their mean, and
-    `shared`, the parts that share. A seed whose loss lies outside those of the references has no φ, and counts in
+    `references`, the arms without sharing with their parameters, and by arm: `per_seed`, the interval of their mean,
+    and `shared`, the parts that share. A seed whose loss lies outside those of the references has no φ, and counts in
     `outside`. None where fewer than two sizes without sharing have been trained.
   """
   counts = {name: _counts(parts) for name, parts in readers.items()}
@@ -67,7 +68,7 @@ def solve(counts: Mapping[int, int], loss: float, sizes: Sequence[tuple[float, f
   """
   sizes = sorted(sizes)
   losses = [size_loss for _, size_loss in sizes]
-  if len(sizes) < 2 or any(a <= b for a, b in zip(losses, losses[1:])) or not losses[-1] <= loss <= losses[0]:
+  if len(sizes) < 2 or any(a <= b for a, b in itertools.pairwise(losses)) or not losses[-1] <= loss <= losses[0]:
     return None
   effective = math.exp(np.interp(-loss, [-value for value in losses], [math.log(size) for size, _ in sizes]))
 

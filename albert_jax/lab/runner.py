@@ -61,7 +61,6 @@ def execute(
     say(f"{workdir} diverged: {detail}")
   memory = {"temporary_bytes": temporary_bytes(program, executables)} if measure_memory else {}
   finish(workdir, ended, config, detail=detail, seconds=time.monotonic() - started, **memory)
-  jax.clear_caches()  # the programs of one arm are of no use to the next
 
 
 def finish(workdir: str, ended: str, config: ml_collections.ConfigDict, **more) -> None:

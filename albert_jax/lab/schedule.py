@@ -1,7 +1,8 @@
 """The order of work, and the loop of a worker.
 
-First the tuning, then seed 0 of all arms, seed 1 of all arms, and so on: wherever the work is cut, the table is balanced
-and paired. What is to be done follows from the files of finished runs alone, so that workers need nothing but claims.
+First the tuning, then seed 0 of all arms, seed 1 of all arms, and so on: wherever the work is cut, the table is
+balanced and paired. What is to be done follows from the files of finished runs alone, so that workers need nothing
+but claims.
 """
 
 import time

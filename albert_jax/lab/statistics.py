@@ -1,7 +1,8 @@
 """Paired statistics over seeds: intervals, Holm's correction, verdicts, and the number of seeds that a decision needs.
 
-Run i of an arm and run i of the baseline see the same batches, so what is compared is the difference within a seed. With
-three to ten seeds a bootstrap interval is far too narrow; Student's t interval of the differences has its coverage.
+Run i of an arm and run i of the baseline see the same batches, so what is compared is the difference within a seed.
+With three to ten seeds a bootstrap interval is far too narrow; Student's t interval of the differences has the coverage
+that it promises.
 """
 
 import dataclasses

@@ -24,8 +24,8 @@ def answer(results: Mapping) -> str:
   if early := [name for name, arm in arms.items() if _is_early(arm, lab["gate"])]:
     lines.append(
       f"<p class=warn><strong>No answer yet.</strong> {', '.join(map(code, early))}: less than "
-      f"{value(lab['gate'])} nats below a model that knows word frequencies only. Differences this early are about when a "
-      "model leaves that line, not about how good it becomes. Train for longer.</p>"
+      f"{value(lab['gate'])} nats below a model that knows word frequencies only. Differences this early are about "
+      "when a model leaves that line, not about how good it becomes. Train for longer.</p>"
     )
   best = (min if lab["lower_is_better"] else max)(known, key=known.__getitem__)
   word = "Lowest" if lab["lower_is_better"] else "Highest"

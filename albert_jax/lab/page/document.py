@@ -32,7 +32,8 @@ pre code{overflow-wrap:normal}
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:6px;margin:10px 0}
 table{border-collapse:collapse;width:100%;font-size:.87rem;font-variant-numeric:tabular-nums}
 th,td{padding:6px 10px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line);white-space:nowrap}
-.long{white-space:normal;min-width:230px}.group th{font-weight:600;padding-top:14px}.budgets td:first-child{padding-left:24px}
+.long{white-space:normal;min-width:230px}.group th{font-weight:600;padding-top:14px}
+.budgets td:first-child{padding-left:24px}
 tr:last-child>*{border-bottom:0}tr:first-child>th{color:var(--soft);font-weight:600}th{font-weight:500}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(330px,100%),1fr));gap:18px 26px;align-items:start}
 .small{grid-template-columns:repeat(auto-fit,minmax(min(230px,100%),1fr))}
@@ -82,8 +83,8 @@ def _statistics_note(lab: Mapping) -> str:
   return (
     f"<p class=soft>Metric: the mean of the last {lab['average']} evaluations. Differences are taken within each seed, "
     "whose runs saw the same batches; intervals are Student's t, p values are corrected by Holm over all arms. "
-    f"“Equal within {lab['margin']:g}”: the whole interval lies inside ±{lab['margin']:g}, the difference that matters. "
-    f"“Seeds needed”: to find a true difference of that size in four of five labs.{_source(lab)}</p>"
+    f"“Equal within {lab['margin']:g}”: the whole interval lies inside ±{lab['margin']:g}, the difference that matters."
+    f" “Seeds needed”: to find a true difference of that size in four of five labs.{_source(lab)}</p>"
   )
 
 
@@ -134,8 +135,8 @@ def _phi(results: Mapping) -> str:
     return ""
   note = (
     "<p class=soft>A model is as good as one without sharing of N = Σ nᵍ·rᵍ<sup>φ</sup> parameters, where nᵍ are read "
-    "rᵍ times; the loss of models without sharing of several sizes gives N (arXiv 2604.21106, where φ is 0.46 for causal "
-    "language models).</p>"
+    "rᵍ times; the loss of models without sharing of several sizes gives N (arXiv 2604.21106, where φ is 0.46 for "
+    "causal language models).</p>"
   )
   return note + tables.phi(results) + _grid([_figure(pictures.phi(results), "Points: seeds. Diamonds: mean.")])
 
