@@ -102,22 +102,25 @@ def front(lab: Lab, costs: Mapping[str, float], runs: Mapping[str, ArmRuns]) -> 
   """The arms that no cheaper arm beats, from the cheapest on.
 
   Returns:
-    Each with its `cost`, its mean, and its paired difference to the arm before it on the front.
+    Each with its `cost`, its `mean`, and its paired differences to all arms that cost no more, the nearest first.
   """
   sign = 1 if lab.lower_is_better else -1
   score = {name: sign * statistics.t_interval(list(runs[name].good.values())).mean for name in costs if runs[name].good}
-  order = sorted(score, key=lambda name: (costs[name], score[name]))
-  members: list[dict] = []
-  for name in order:
-    if not math.isfinite(costs[name]) or (members and score[name] >= sign * members[-1]["mean"]):
+  known = [name for name in score if math.isfinite(costs[name])]
+  members: list[str] = []
+  for name in sorted(known, key=lambda name: (costs[name], score[name])):
+    if members and score[name] >= score[members[-1]]:
       continue
-    if members and costs[name] <= members[-1]["cost"] * (1 + SAME_COST):
+    if members and costs[name] <= costs[members[-1]] * (1 + SAME_COST):
       members.pop()
-    difference = paired(runs[name], runs[members[-1]["arm"]]) if members else None
-    members.append({"arm": name, "cost": costs[name], "mean": sign * score[name]})
-    if difference is not None:
-      members[-1]["difference"] = _record(difference)
-  return members
+    members.append(name)
+  found = []
+  for name in members:
+    affordable = [other for other in known if other != name and costs[other] <= costs[name] * (1 + SAME_COST)]
+    rivals = [{"arm": other, **_record(paired(runs[name], runs[other]))} for other in affordable]
+    rivals.sort(key=lambda rival: abs(rival["mean"]))
+    found.append({"arm": name, "cost": costs[name], "mean": sign * score[name], "differences": rivals})
+  return found
 
 
 def is_one_cost(costs: Sequence[float]) -> bool:

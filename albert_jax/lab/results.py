@@ -181,7 +181,7 @@ def read_analyses(workdir: str, lab: Lab) -> dict[str, dict]:
   """The records of the analyses by arm, where there are any."""
   found = {}
   for name in lab.arms:
-    paths = sorted((Path(workdir) / ANALYSIS / name).glob("*.json"))
+    paths = sorted((Path(workdir) / ANALYSIS / name).glob("seed=*.json"))
     if paths:
       found[name] = json.loads(paths[0].read_text(encoding="utf-8"))
   return found

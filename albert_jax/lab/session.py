@@ -103,6 +103,7 @@ class Session:
       config = plan.run_config(self.lab, arms[run.arm], run, self.workdir, start)
       folder = str(Path(self.workdir) / run.folder)
       execute(config, folder, measure_memory=run.seed == 0, executables=executables, notices=budget)
+      say(f"ended {run.folder}")
 
     def list_runs():
       if budget.is_over:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from albert_jax.lab.compare import SAME_COST, TOO_EARLY, is_certain
+from albert_jax.lab.compare import SAME_COST, is_certain
 from albert_jax.lab.page import pictures
 from albert_jax.lab.page.numbers import code, interval, quantity, signed, value, verdict
 
@@ -62,6 +62,7 @@ def _verdicts(results: Mapping) -> str:
 
 def budgets(results: Mapping) -> str:
   """The table from a budget to the arm that is best within it."""
+  is_early = any(_is_early(arm, results["lab"]["gate"]) for arm in results["arms"].values())
   rows = ["<tr><th>you have</th><th>take</th><th>metric</th><th>how sure</th></tr>"]
   for axis, title in BUDGETS.items():
     front = pictures.front(results, axis)
@@ -76,18 +77,21 @@ def budgets(results: Mapping) -> str:
         room = f"{quantity(member['cost'], axis)} or more"
       rows.append(
         f"<tr><td>{room}</td><td>{code(member['arm'])}</td><td>{value(member['mean'])}</td>"
-        f"<td class=long>{_certainty(members, place, results)}</td></tr>"
+        f"<td class=long>{_certainty(member['differences'], is_early)}</td></tr>"
       )
   return f"<div class=scroll><table class=budgets>{''.join(rows)}</table></div>"
 
 
-def _certainty(members: list, place: int, results: Mapping) -> str:
-  if place == 0:
-    return "nothing cheaper was tried" if len(members) > 1 else "no other arm is better"
-  difference, cheaper = members[place]["difference"], code(members[place - 1]["arm"])
-  if difference["low"] is None:
-    return f"too few seeds to tell from {cheaper}"
-  told = f"{signed(difference['mean'])} {interval(difference)} against {cheaper}, {difference['n']} seeds"
-  if any(arm.get("verdict") == TOO_EARLY for arm in results["arms"].values()):
-    return f"{told}: too early to tell"
-  return f"{told}: sure" if is_certain(difference) else f"{told}: <strong>not sure</strong>, {cheaper} may do as well"
+def _certainty(differences: list, is_early: bool) -> str:
+  """How sure it is that an arm is the best of those that cost no more."""
+  if not differences:
+    return "nothing cheaper was tried"
+  if is_early:
+    return "too early to tell"
+  if any(rival["low"] is None for rival in differences):
+    return "too few seeds to tell"
+  if rivals := [rival for rival in differences if not is_certain(rival)]:
+    told = ", ".join(f"{code(rival['arm'])} ({signed(rival['mean'])} {interval(rival)})" for rival in rivals)
+    return f"<strong>not sure</strong>: {told} may do as well"
+  nearest = differences[0]
+  return f"sure: {signed(nearest['mean'])} {interval(nearest)} against {code(nearest['arm'])}, {nearest['n']} seeds"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from albert_jax.lab.page import pictures, tables
 from albert_jax.lab.page.answer import answer, budgets
-from albert_jax.lab.page.numbers import code, value
+from albert_jax.lab.page.numbers import code
 
 MATCHES = {
   "shape": "equal shape, tokens and FLOPs; parameters differ",
@@ -22,7 +22,7 @@ CSS = """
 body{margin:0 auto;max-width:1200px;padding:24px 20px 60px;background:var(--bg);color:var(--fg);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 h1{font-size:1.5rem;line-height:1.25;margin:.2em 0 .3em}h2{font-size:1.15rem;margin:2.2em 0 .5em}
-p,li{max-width:78ch}.soft,figcaption{color:var(--soft);font-size:.9rem}
+p{max-width:90ch}.soft,figcaption{color:var(--soft);font-size:.9rem}
 .answer{background:var(--box);border:1px solid var(--line);border-radius:8px;padding:12px 18px;margin:16px 0}
 .lead{font-size:1.1rem}.warn,.bad{color:var(--warn)}
 code{font:.92em ui-monospace,SFMono-Regular,Menlo,monospace;overflow-wrap:anywhere}
@@ -31,7 +31,7 @@ pre{overflow-x:auto;background:var(--box);border:1px solid var(--line);border-ra
 pre code{overflow-wrap:normal}
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:6px;margin:10px 0}
 table{border-collapse:collapse;width:100%;font-size:.87rem;font-variant-numeric:tabular-nums}
-th,td{padding:6px 10px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line);white-space:nowrap}
+th,td{padding:6px 9px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line);white-space:nowrap}
 .long{white-space:normal;min-width:230px}.group th{font-weight:600;padding-top:14px}
 .budgets td:first-child{padding-left:24px}
 tr:last-child>*{border-bottom:0}tr:first-child>th{color:var(--soft);font-weight:600}th{font-weight:500}
@@ -73,8 +73,8 @@ def document(results: Mapping) -> str:
 
 def _which(results: Mapping) -> str:
   note = (
-    "Each row holds up to the next larger budget. “Sure” means that the 95% interval of the paired difference "
-    "to the next cheaper choice leaves out 0; these comparisons are not corrected for their number."
+    "Each row holds up to the next larger budget. “Sure” means that no arm which costs as much or less "
+    "may do as well: the 95% intervals of all paired differences to them leave out 0, not corrected for their number."
   )
   return budgets(results) + f"<p class=soft>{note}</p>"
 
@@ -175,11 +175,8 @@ def _commands(results: Mapping) -> str:
   facts = [f"{key}: {', '.join(map(code, values))}" for key, values in environment.items() if values]
   facts += [f"data: {', '.join(map(code, results['data']))}"] if results["data"] else []
   lab = results["lab"]
-  folders = sorted(run["folder"] for run in results["runs"] if run["arm"] == lab["baseline"])
+  folders = sorted(run["folder"] for run in results["runs"] if run["arm"] == lab["baseline"] and not run["tuning"])
   lines = [f"python lab.py {html.escape(' '.join(results['arguments']))}"]
   lines += [f"python eval.py --workdir=LAB/{html.escape(folder)}" for folder in folders[:1]]
   ended = f"{len(results['runs'])} runs have ended. Each is an ordinary workdir, which train.py and eval.py take:"
-  return (
-    f"<p class=soft>{' · '.join(facts)} · gate {value(lab['gate'])}</p><p>{ended}</p>"
-    f"<pre><code>{'<br>'.join(lines)}</code></pre>"
-  )
+  return f"<p class=soft>{' · '.join(facts)} </p><p>{ended}</p><pre><code>{'<br>'.join(lines)}</code></pre>"

@@ -16,7 +16,7 @@ def value(number: float | None) -> str:
   """A metric."""
   if number is None:
     return MISSING
-  return f"{number:,.4f}" if abs(number) < 100 else f"{number:,.1f}"
+  return (f"{number:,.4f}" if abs(number) < 100 else f"{number:,.1f}").replace("-", "−")
 
 
 def signed(number: float | None) -> str:

@@ -43,7 +43,7 @@ def front(results: Mapping, axis: str) -> Mapping:
 
 def pareto(results: Mapping, axis: str) -> str:
   """The metric over a cost, with the intervals of the means and the front."""
-  from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+  from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
   figure = style.new_figure()
   axes = figure.subplots()
@@ -64,7 +64,9 @@ def pareto(results: Mapping, axis: str) -> str:
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
-  axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+  else:
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+  axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}") if axis == "time" else EngFormatter(sep=""))
   axes.margins(x=0.18, y=0.12)
   style.finish(axes, xlabel=AXES[axis], ylabel=metric_name(results["lab"]["metric"]), legend=False)
   return style.svg(figure, f"{metric_name(results['lab']['metric'])} over {AXES[axis]}")

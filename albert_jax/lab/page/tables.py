@@ -112,9 +112,13 @@ def agreement(results: Mapping) -> str:
   rows = []
   for name, found in results["analyses"].items():
     for part in ("attn", "ffn"):
-      if part in found.get("conflict", {}):
+      if part in found.get("conflict", {}) and _is_shared(found["conflict"][part]["table"]):
         groups = found["conflict"][part]["agreement"]
         shares = found["conflict"][part]["share"]
         row = [code(name), part, ", ".join(numbers.si(group) for group in groups)]
         rows.append([*row, ", ".join(numbers.si(share) for share in shares)])
   return table(["arm", "part", "‖Σ g‖ / Σ ‖g‖ of each weight group", "share of each layer"], rows) if rows else ""
+
+
+def _is_shared(table: list[int]) -> bool:
+  return len(set(table)) < len(table)
