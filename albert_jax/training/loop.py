@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from albert_jax.checkpoints.manager import Checkpoints
-from albert_jax.data.pretraining.rows import prefetch
+from albert_jax.data.loader import prefetch
 from albert_jax.data.tokenizers.hf_folder import FOLDER as TOKENIZER_FOLDER
 from albert_jax.data.tokenizers.hf_folder import save_tokenizer
 from albert_jax.errors import InputError
