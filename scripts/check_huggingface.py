@@ -21,7 +21,7 @@ from albert_jax import cli
 from albert_jax.errors import InputError
 from albert_jax.interop.huggingface import read_huggingface
 from albert_jax.models.encoder import Encoder
-from albert_jax.models.heads import abstract_module
+from albert_jax.models.param import abstract_module
 from albert_jax.tasks.settings import RUNTIME, encoder_config
 
 SOURCE = flags.DEFINE_string("source", None, "Folder with config.json, safetensors and tokenizer.", required=True)
@@ -84,7 +84,7 @@ def _their_ids(texts: list[str]) -> list[list[int]]:
 
 def _encoder(found):
   config = encoder_config(ml_collections.ConfigDict(found.model | RUNTIME | {"dtype": "float32"}))
-  graph = abstract_module(lambda: Encoder(config, rngs=nnx.Rngs(0)))
+  graph = abstract_module(lambda rngs: Encoder(config, rngs=rngs))
 
   @jax.jit
   def encode(params, *rows):

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from albert_jax.models import sharing
+from albert_jax.models.param import Axes
 from albert_jax.models.sizes import EncoderConfig
 from albert_jax.tasks import make_task
 
@@ -63,7 +65,18 @@ def make_batch(config, seed: int) -> dict[str, np.ndarray]:
   return batch
 
 
-def make_encoder_config(attn, ffn, **shape) -> EncoderConfig:
+def make_encoder_config(attn, ffn, /, **shape) -> EncoderConfig:
   """The description of an encoder with the tables that two schemes give."""
   tables = {name: sharing.make_table(scheme, shape["layers"]) for name, scheme in (("attn", attn), ("ffn", ffn))}
   return EncoderConfig(**shape, attn_table=tables["attn"], ffn_table=tables["ffn"])
+
+
+def make_axes(params):
+  """`Axes` for a tree of parameters made by hand: stacks in attn and ffn, vectors by name."""
+
+  def axes(path, leaf) -> Axes:
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    is_stacked = name.startswith(("encoder/attn", "encoder/ffn"))
+    return Axes(("G" if is_stacked else "X") + "X" * (leaf.ndim - 1), name.endswith("bias") or "/norm/" in name)
+
+  return jax.tree_util.tree_map_with_path(axes, params)

@@ -122,6 +122,22 @@ _MODEL = {
   "sharing": {
     "attn": Field("all", "Which weight group each layer's attention reads: a scheme or a table.", finetuning=""),
     "ffn": Field("all", "The same for the feed-forward part.", finetuning=""),
+    "query": Field("", "Of one matrix and its bias; empty: as its part."),
+    "key": Field("", "The same."),
+    "value": Field("", "The same."),
+    "output": Field("", "The same, of the attention's output."),
+    "up": Field("", "The same, of the feed-forward part's first matrix."),
+    "down": Field("", "The same, of its second."),
+    "norm": Field("", "Of both LayerNorms; empty: as their part."),
+    "bias": Field("", "Of the biases of all matrices; empty: as their matrix."),
+  },
+  "depth": {
+    "lora": Field(0, "Rank of each layer's own addition to shared matrices; 0 = none.", low=0, high=2**16),
+    "lora_on": Field("query,key,value,output,up,down", "The matrices that have one."),
+    "embedding": Field("none", "What is added to the input of each layer.", choices=("none", "learned", "sinusoid")),
+    "residual": Field(
+      "one", "What multiplies each layer's branches; inverse: 1 / readers.", choices=("one", "learned", "inverse")
+    ),
   },
   "dtype": Field("auto", "Of the computation: float32, bfloat16; auto: bfloat16 on accelerators."),
   "remat": Field("none", "What the backward pass computes again.", choices=("none", "full", "dots"), free=True),

@@ -58,9 +58,9 @@ def export_huggingface(workdir: str, folder: str, step: int | None = None) -> st
   encoder = encoder_config(ml_collections.ConfigDict(start.model))
   name, parts = _class_of(start, encoder)
   params = jax.tree.map(np.asarray, start.restore({part: start.specs[part] for part in ("encoder", *parts)}))
-  layout, tables = _layout(encoder)
-  if tables is not None:
-    params = unshare(params, tables)
+  layout, must_unshare = _layout(encoder)
+  if must_unshare:
+    params = unshare(params, encoder)
     say(f"{workdir}: every layer gets its own copy of shared weights, which a {name} cannot express")
   if name.endswith("Model") and not parts:
     say(f"{workdir} has no pooler: load it with add_pooling_layer=False, or {name} gets a new one")
@@ -68,7 +68,7 @@ def export_huggingface(workdir: str, folder: str, step: int | None = None) -> st
   if tokenizer is None:
     say(f"warning: {workdir} has no tokenizer, and so {folder} gets none")
   fields = {"architectures": [name]} | config_fields(start.model, layout) | _ids(tokenizer) | _labels(start)
-  card = model_card(load_config(workdir), start, params, name, unshared=tables is not None)
+  card = model_card(load_config(workdir), start, params, name, unshared=must_unshare)
   with new_folder(folder) as temporary:
     if tokenizer is not None:
       save_tokenizer(tokenizer, str(temporary), max_length=encoder.positions)
@@ -91,13 +91,13 @@ def _class_of(start: Pretrained, encoder: EncoderConfig) -> tuple[str, tuple[str
   raise InputError(f"{start.path} lacks {' and '.join(parts)}, which a model for {start.task} has.")
 
 
-def _layout(encoder: EncoderConfig) -> tuple[tuple[int, int, int] | None, Mapping | None]:
-  """ALBERT's (layers, inner, groups), None for a BERT; and the tables to undo, None where theirs are the same."""
+def _layout(encoder: EncoderConfig) -> tuple[tuple[int, int, int] | None, bool]:
+  """ALBERT's (layers, inner, groups), None for a BERT; and whether each layer needs weights of its own for it."""
   own = tuple(range(encoder.layers))
   if not encoder.has_projection:
-    return None, None if encoder.attn_table == encoder.ffn_table == own else encoder.tables
-  layout = albert_layout(encoder.attn_table) if encoder.attn_table == encoder.ffn_table else None
-  return (layout, None) if layout is not None else (albert_layout(own), encoder.tables)
+    return None, encoder.one_table != own
+  layout = albert_layout(encoder.one_table) if encoder.one_table else None
+  return (layout, False) if layout is not None else (albert_layout(own), True)
 
 
 def _tensors(params: Mapping, layout: tuple[int, int, int] | None, *, bare: bool) -> dict[str, np.ndarray]:

@@ -38,7 +38,7 @@ def model_card(
     "heads, feed-forward": f"{model['heads']}, {model['ffn']}",
     "embedding, vocabulary": f"{model['embedding']}, {model['vocab_size']}",
     "positions": model["positions"],
-    **{f"sharing of {part}": _sharing(scheme, model["layers"]) for part, scheme in model["sharing"].items()},
+    **{f"sharing of {part}": _sharing(scheme, model["layers"]) for part, scheme in model["sharing"].items() if scheme},
     "steps": start.step,
     **_training(config),
   }

@@ -4,17 +4,16 @@ Names are written as in a bare model, without "bert." or "albert." before them.
 """
 
 import dataclasses
-import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 from flax import nnx, traverse_util
 
-from albert_jax.models import sharing
-from albert_jax.models.encoder import PARTS, Encoder
+from albert_jax.models.encoder import Encoder
 from albert_jax.models.heads import MaskedLMHead, Pooler
 from albert_jax.models.layers import Dense
+from albert_jax.models.materialise import materialise
 from albert_jax.models.sizes import EncoderConfig
 
 # Modules outside the layers. The heads are not inside `bert.` or `albert.`.
@@ -157,9 +156,9 @@ def param_specs(config: EncoderConfig, parts: Sequence[str], outputs: int = 2) -
     "encoder": lambda rngs: Encoder(config, rngs=rngs),
     "mlm": lambda rngs: MaskedLMHead(config, rngs=rngs),
     "pooler": lambda rngs: Pooler(config, rngs=rngs),
-    "pair": lambda rngs: Dense((config.width,), (2,), rngs=rngs),
-    "classifier": lambda rngs: Dense((config.width,), (outputs,), rngs=rngs),
-    "span": lambda rngs: Dense((config.width,), (2,), rngs=rngs),
+    "pair": lambda rngs: Dense((config.width,), (2,), "DC", rngs=rngs),
+    "classifier": lambda rngs: Dense((config.width,), (outputs,), "DC", rngs=rngs),
+    "span": lambda rngs: Dense((config.width,), (2,), "DC", rngs=rngs),
   }
 
   def init(part: str):
@@ -168,9 +167,6 @@ def param_specs(config: EncoderConfig, parts: Sequence[str], outputs: int = 2) -
   return {part: jax.eval_shape(lambda part=part: init(part)) for part in ("encoder", *parts)}
 
 
-def unshare(params: Mapping, tables: Mapping[str, sharing.Table]) -> dict:
-  """The same encoder with weights of its own for every layer."""
-  encoder = dict(params["encoder"])
-  for part in PARTS:
-    encoder[part] = jax.tree.map(operator.itemgetter(np.array(tables[part])), encoder[part])
-  return {**params, "encoder": encoder}
+def unshare(params: Mapping, config: EncoderConfig) -> dict:
+  """The same function with weights of its own for every layer, and nothing by depth beside them."""
+  return {**params, "encoder": materialise(params["encoder"], config)}

@@ -1,15 +1,16 @@
 """The encoder of BERT and ALBERT: one scan over layers, which reads the sharing tables."""
 
 import functools
-import operator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from albert_jax.models import sharing
 from albert_jax.models.attention import attend
+from albert_jax.models.depth import Depth, add_embedding, fixed_inputs, own_of
 from albert_jax.models.layers import Attend, Attention, Embeddings, FeedForward
 from albert_jax.models.logical_sharding import current
 from albert_jax.models.sizes import EncoderConfig
@@ -26,16 +27,16 @@ _REMAT_POLICIES = {
 class Encoder(nnx.Module):
   """A post-LN transformer encoder whose layers read weight groups by table.
 
-  `config.tables[part][l]` is the weight group that layer l reads: (0,)*L is ALBERT (arXiv 1909.11942), range(L) is
-  BERT (arXiv 1810.04805). The weights of a part are stacks with a leading group axis, [G, ...].
+  `config.tables[path][l]` is the weight group that layer l reads: (0,)*L is ALBERT (arXiv 1909.11942), range(L) is
+  BERT (arXiv 1810.04805). The parameters of the layers are stacks with a leading group axis, [G, ...].
   """
 
   def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
     self.config = config
     self.embeddings = Embeddings(config, rngs=rngs)
     for part, module in PARTS.items():
-      stack = (sharing.num_groups(config.tables[part]),)
-      setattr(self, part, module(config, stack=stack, rngs=rngs))
+      setattr(self, part, module(config, rngs=rngs))
+    self.depth = Depth(config, rngs=rngs) if config.depth.is_learned else None
 
   def __call__(
     self,
@@ -46,7 +47,8 @@ class Encoder(nnx.Module):
     rng: jax.Array | None,
     *,
     packed: bool = True,
-  ) -> jax.Array:
+    collect: bool = False,
+  ) -> jax.Array | tuple[jax.Array, jax.Array]:
     """Encodes rows of packed examples.
 
     Args:
@@ -56,9 +58,10 @@ class Encoder(nnx.Module):
       positions_BT: position within the example.
       rng: for dropout, or None for none.
       packed: whether a row may hold more than one example.
+      collect: whether the outputs of all layers are wanted, too.
 
     Returns:
-      x_BTD in `config.dtype`.
+      x_BTD in `config.dtype`; to collect, (x_BTD, x_LBTD), of which x_LBTD has L + 1 entries, the embeddings first.
     """
     embedding_rng, layers_rng = (None, None) if rng is None else jax.random.split(rng)
     x_BTD = self.embeddings(tokens_BT, token_type_ids_BT, positions_BT, embedding_rng)
@@ -70,27 +73,30 @@ class Encoder(nnx.Module):
       dropout_rate=self.config.attention_dropout,
     )
     rngs_L = None if rng is None else jax.random.split(layers_rng, self.config.layers)
-    return self._layers(x_BTD, attend_rows, rngs_L)
+    out_BTD, out_LBTD = self._layers(x_BTD, attend_rows, rngs_L, collect)
+    return (out_BTD, jnp.concatenate([x_BTD[None], out_LBTD])) if collect else out_BTD
 
-  def _layers(self, x_BTD: jax.Array, attend_rows: Attend, rngs_L: jax.Array | None) -> jax.Array:
-    definitions, tied, per_layer = {}, {}, {}
-    for part, table in self.config.tables.items():
-      definitions[part], stack = nnx.split(getattr(self, part))
-      stack = cast_kernels(stack, self.config.dtype)  # once, outside the loop
-      if sharing.num_groups(table) == 1:
-        tied[part] = jax.tree.map(operator.itemgetter(0), stack)
-      elif table == tuple(range(len(table))):
-        per_layer[part] = stack
-      else:
-        per_layer[part] = jax.tree.map(operator.itemgetter(np.array(table)), stack)
+  def _layers(self, x_BTD: jax.Array, attend_rows: Attend, rngs_L: jax.Array | None, collect: bool):
+    graphs, weights, tables = {}, {}, dict(self.config.tables)
+    for part in PARTS:
+      graphs[part], state = nnx.split(getattr(self, part))
+      weights |= flatten_dict({part: nnx.to_pure_dict(state)}, sep="/")
+    every = tuple(range(self.config.layers))
+    own = flatten_dict(nnx.to_pure_dict(nnx.state(self.depth)), sep="/") if self.depth else {}
+    for path, w in {**own, **fixed_inputs(self.config)}.items():
+      weights[f"depth/{path}"], tables[f"depth/{path}"] = w, every
+    shared, per_layer = by_layer(cast_kernels(weights, self.config.dtype), tables)  # cast once, outside the loop
 
     def layer(x_BTD, inputs):
       own, rng = inputs
+      weights = unflatten_dict(shared | own, sep="/")
+      depth = flatten_dict(weights.pop("depth", {}), sep="/")
+      x_BTD = add_embedding(x_BTD, depth)
       for number, part in enumerate(PARTS):
-        weights = tied[part] if part in tied else own[part]
+        # Not split(rng): a part keeps its masks whatever other parts there are.
         part_rng = None if rng is None else jax.random.fold_in(rng, number)
-        x_BTD = nnx.merge(definitions[part], weights)(x_BTD, attend_rows, part_rng)
-      return x_BTD, None
+        x_BTD = nnx.merge(graphs[part], weights[part])(x_BTD, attend_rows, part_rng, own_of(part, depth))
+      return x_BTD, x_BTD if collect else None
 
     # A loop saves what the backward pass needs by copying it, which costs CPUs a tenth of a step; a TPU's compiler does
     # better, and takes long over many layers.
@@ -99,13 +105,28 @@ class Encoder(nnx.Module):
     if self.config.remat != "none":
       layer = jax.checkpoint(layer, policy=_REMAT_POLICIES[self.config.remat], prevent_cse=is_unrolled)
     unroll = self.config.layers if is_unrolled else 1
-    return jax.lax.scan(layer, x_BTD, (per_layer, rngs_L), length=self.config.layers, unroll=unroll)[0]
+    return jax.lax.scan(layer, x_BTD, (per_layer, rngs_L), length=self.config.layers, unroll=unroll)
 
 
-def cast_kernels(weights, dtype: jnp.dtype):
+def by_layer(weights: dict[str, jax.Array], tables: dict[str, sharing.Table]) -> tuple[dict, dict]:
+  """Sorts the stacks of a layer's parameters, [G, ...], by how the loop over layers reads them.
+
+  What all layers read is taken out of its stack and closed over: no copy of it for each layer, and its gradient adds
+  up in one place. Where each layer has its own, the stack is the loop's input as it is. Anything else is gathered.
+
+  Returns:
+    {path: w} for all layers, and {path: w_L…} with a leading layer axis.
+  """
+  shared, per_layer = {}, {}
+  for path, stack in weights.items():
+    table = tables[path]
+    if sharing.num_groups(table) == 1:
+      shared[path] = stack[0]
+    else:
+      per_layer[path] = stack if table == tuple(range(len(table))) else stack[np.array(table)]
+  return shared, per_layer
+
+
+def cast_kernels(weights: dict[str, jax.Array], dtype: jnp.dtype) -> dict[str, jax.Array]:
   """Casts every weight to the computation's dtype, but for those of LayerNorm, which computes in float32."""
-
-  def cast(path, w):
-    return w if any(getattr(entry, "key", None) == "norm" for entry in path) else w.astype(dtype)
-
-  return jax.tree_util.tree_map_with_path(cast, weights)
+  return {path: w if "/norm/" in path else w.astype(dtype) for path, w in weights.items()}

@@ -7,7 +7,8 @@ def flops_per_token(config: EncoderConfig, *, length: int, predictions: int) -> 
   """FLOPs of forward and backward per position of a row; the backward pass costs twice the forward.
 
   Counted are the matrix products of the layers (shared weights cost what unshared ones do), attention over the whole
-  row, the embedding projection and the masked-LM head; recomputation, softmax, LayerNorm and the pooler are not.
+  row, low-rank additions, the embedding projection and the masked-LM head. Recomputation, softmax, LayerNorm and the
+  pooler are not.
 
   Args:
     config: the encoder.
@@ -15,8 +16,11 @@ def flops_per_token(config: EncoderConfig, *, length: int, predictions: int) -> 
     predictions: M, positions a row at which the masked-LM head is applied.
   """
   projections = 2 * 4 * config.width * config.width
+  inner = {"up": (config.width, config.ffn), "down": (config.ffn, config.width)}
+  sizes = (inner.get(name, (config.width, config.width)) for name in config.depth.lora_on)
+  low_rank = 2 * config.depth.lora * sum(map(sum, sizes))
   feed_forward = 2 * 2 * config.width * config.ffn
   attention = 2 * 2 * length * config.width
   embedding = 2 * config.embedding * config.width if config.has_projection else 0
   head = 2 * config.embedding * (config.width + config.vocab_size) * predictions / length
-  return 3 * (config.layers * (projections + feed_forward + attention) + embedding + head)
+  return 3 * (config.layers * (projections + feed_forward + attention + low_rank) + embedding + head)

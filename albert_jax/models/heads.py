@@ -1,7 +1,5 @@
 """What sits on an encoder: pooler and heads, and the models that they make."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -10,12 +8,8 @@ from albert_jax.models.dropout import dropout
 from albert_jax.models.encoder import Encoder
 from albert_jax.models.layers import Dense, LayerNorm, activation
 from albert_jax.models.logical_sharding import constrain
+from albert_jax.models.param import constant
 from albert_jax.models.sizes import EncoderConfig
-
-
-def abstract_module(make: Callable[[], nnx.Module]) -> nnx.GraphDef:
-  """What a module is beside its weights, of which none is made: `nnx.merge(definition, params)` is the module."""
-  return nnx.split(nnx.eval_shape(make))[0]
 
 
 def gather(x_BTD: jax.Array, positions_BM: jax.Array) -> jax.Array:
@@ -34,9 +28,9 @@ class MaskedLMHead(nnx.Module):
 
   def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
     self.config = config
-    self.dense = Dense((config.width,), (config.embedding,), rngs=rngs)
-    self.norm = LayerNorm(config.embedding)
-    self.bias = nnx.Param(jnp.zeros((config.vocab_size,), jnp.float32))
+    self.dense = Dense((config.width,), (config.embedding,), "DE", rngs=rngs)
+    self.norm = LayerNorm(config.embedding, "E")
+    self.bias = constant("V", (config.vocab_size,), 0.0)
 
   def __call__(self, x_BMD: jax.Array, word_VE: jax.Array) -> jax.Array:
     """logits_BMV, float32."""
@@ -50,7 +44,7 @@ class Pooler(nnx.Module):
   """Dense → tanh over an example's [CLS] vector."""
 
   def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
-    self.dense = Dense((config.width,), (config.width,), rngs=rngs)
+    self.dense = Dense((config.width,), (config.width,), "DD", rngs=rngs)
 
   def __call__(self, x_BND: jax.Array) -> jax.Array:
     """x_BND → x_BND."""
@@ -64,7 +58,7 @@ class PretrainingModel(nnx.Module):
     self.encoder = Encoder(config, rngs=rngs)
     self.mlm = MaskedLMHead(config, rngs=rngs)
     self.pooler = Pooler(config, rngs=rngs) if pair else None
-    self.pair = Dense((config.width,), (2,), rngs=rngs) if pair else None
+    self.pair = Dense((config.width,), (2,), "DC", rngs=rngs) if pair else None
 
   def __call__(self, batch: dict[str, jax.Array], rng: jax.Array | None) -> tuple[jax.Array, jax.Array | None]:
     """Predicts the masked tokens and the pair labels.
@@ -97,7 +91,7 @@ class ClassificationModel(nnx.Module):
     self.dropout = dropout
     self.encoder = Encoder(config, rngs=rngs)
     self.pooler = Pooler(config, rngs=rngs)
-    self.classifier = Dense((config.width,), (outputs,), rngs=rngs)
+    self.classifier = Dense((config.width,), (outputs,), "DC", rngs=rngs)
 
   def __call__(self, batch: dict[str, jax.Array], rng: jax.Array | None) -> jax.Array:
     """logits_BC, float32; no rng means no dropout."""
@@ -112,7 +106,7 @@ class SpanModel(nnx.Module):
 
   def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
     self.encoder = Encoder(config, rngs=rngs)
-    self.span = Dense((config.width,), (2,), rngs=rngs)
+    self.span = Dense((config.width,), (2,), "DC", rngs=rngs)
 
   def __call__(self, batch: dict[str, jax.Array], rng: jax.Array | None) -> tuple[jax.Array, jax.Array]:
     """start_logits_BT and end_logits_BT, float32, padding's included."""

@@ -1,11 +1,13 @@
 """Sharing tables: which weight group each layer reads.
 
 A table is a tuple with one entry a layer: `table[l]` is the weight group of layer l. `(0,) * L` is ALBERT, `range(L)`
-is BERT, and every scheme of the literature lies between them. Attention and feed-forward have a table each.
+is BERT, and every scheme of the literature lies between them. Attention and feed-forward have a table each, and so may
+each of their matrices, the LayerNorms and the biases (`sizes.LEAVES`).
 
-To add a scheme, write a function of (layers, groups) and enter it in `SCHEMES`.
+To add a scheme, write a function of (layers, its numbers) and enter it in `SCHEMES`.
 """
 
+import collections
 from collections.abc import Callable, Sequence
 
 from albert_jax.errors import InputError, unknown
@@ -28,20 +30,35 @@ def _cycle_rev(layers: int, groups: int) -> Table:
   return _cycle(layers, groups)[: layers - groups] + tuple(reversed(range(groups)))
 
 
-def _sandwich(layers: int, groups: int) -> Table:
+def _loop(layers: int, prelude: int, block: int, coda: int) -> Table:
+  """P layers of their own, a block of K layers over and over, C layers of their own (2+K×r+2 in arXiv 2604.21106)."""
+  looped = layers - prelude - coda
+  if block < 1 or looped < block or looped % block:
+    raise InputError(
+      f'Sharing scheme "loop:{prelude}-{block}-{coda}" leaves {looped} of {layers} layers for a block of {block}: it '
+      "must go into them a whole number of times."
+    )
+  middle = tuple(prelude + layer % block for layer in range(looped))
+  return (*range(prelude), *middle, *range(prelude + block, prelude + block + coda))
+
+
+def _sandwich(layers: int) -> Table:
   """The first and the last layer have their own weights, those between share one set (Subformer, arXiv 2101.00234)."""
-  return (0, *(1,) * (layers - 2), groups - 1)
+  if layers < 3:
+    raise InputError(f'Sharing scheme "sandwich" needs at least 3 layers, the model has {layers}.')
+  return _loop(layers, 1, 1, 1)
 
 
-# name → (function of (layers, groups), the fixed number of groups as a function of layers; None = "name:GROUPS")
-SCHEMES: dict[str, tuple[Callable[[int, int], Table], Callable[[int], int] | None]] = {
-  "all": (_sequence, lambda layers: 1),
-  "none": (_sequence, lambda layers: layers),
-  "groups": (_sequence, None),
-  "sequence": (_sequence, None),
-  "cycle": (_cycle, None),
-  "cycle_rev": (_cycle_rev, None),
-  "sandwich": (_sandwich, lambda layers: min(layers, 3)),
+# name → (function of (layers, numbers …), the names of the numbers, as in "cycle:G" and "loop:P-K-C")
+SCHEMES: dict[str, tuple[Callable[..., Table], str]] = {
+  "all": (lambda layers: (0,) * layers, ""),
+  "none": (lambda layers: tuple(range(layers)), ""),
+  "groups": (_sequence, "G"),
+  "sequence": (_sequence, "G"),
+  "cycle": (_cycle, "G"),
+  "cycle_rev": (_cycle_rev, "G"),
+  "loop": (_loop, "P-K-C"),
+  "sandwich": (_sandwich, ""),
 }
 
 
@@ -49,8 +66,8 @@ def make_table(scheme: str | Sequence[int], layers: int) -> Table:
   """Returns the table of a scheme.
 
   Args:
-    scheme: "all", "none", "sandwich"; "groups:G", "sequence:G", "cycle:G", "cycle_rev:G" with G weight groups; or the
-      table itself, as integers or as a string like "0,0,1,1".
+    scheme: "all", "none", "sandwich"; "groups:G", "sequence:G", "cycle:G", "cycle_rev:G" with G weight groups;
+      "loop:P-K-C"; or the table itself, as integers or as a string like "0,0,1,1".
     layers: L.
 
   Returns:
@@ -66,20 +83,19 @@ def make_table(scheme: str | Sequence[int], layers: int) -> Table:
   name, _, argument = scheme.partition(":")
   if name not in SCHEMES:
     raise unknown("sharing scheme", name, SCHEMES)
-  function, fixed = SCHEMES[name]
-  if fixed is not None:
-    if argument:
-      raise InputError(f'Sharing scheme "{name}" takes no number of groups, got "{scheme}".')
-    groups = fixed(layers)
-  elif argument.isdigit() and 1 <= int(argument) <= layers:
-    groups = int(argument)
-  else:
-    raise InputError(
-      f'Sharing scheme "{scheme}" needs a number of groups between 1 and {layers}, as in "{name}:{min(4, layers)}".'
-    )
-  if name == "sandwich" and layers < 3:
-    raise InputError(f'Sharing scheme "sandwich" needs at least 3 layers, the model has {layers}.')
-  return _checked(function(layers, groups), layers)
+  function, names = SCHEMES[name]
+  numbers = argument.split("-") if argument else []
+  if len(numbers) != len(names.replace("-", "")) or not all(number.isdecimal() for number in numbers):
+    raise InputError(f'Sharing scheme "{scheme}" must be written "{name}{":" if names else ""}{names}".')
+  if names == "G" and not 1 <= int(argument) <= layers:
+    raise InputError(f'Sharing scheme "{scheme}" needs a number of groups between 1 and {layers}.')
+  return _checked(function(layers, *map(int, numbers)), layers)
+
+
+def readers(table: Table) -> Table:
+  """For each layer, the number of layers that read its weight group."""
+  counts = collections.Counter(table)
+  return tuple(counts[group] for group in table)
 
 
 def num_groups(table: Table) -> int:

@@ -1,6 +1,7 @@
 """The published sizes of both families, and the frozen description of an encoder that the layers receive."""
 
 import dataclasses
+import functools
 
 import jax.numpy as jnp
 
@@ -11,6 +12,50 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 REMAT = ("none", "full", "dots")
 LAYER_LOOPS = ("auto", "scan", "unroll")
 ATTENTION = ("auto", "xla", "cudnn", "splash")
+# The matrices of each part of a layer, in the order in which it applies them.
+MATRICES = {"attn": ("query", "key", "value", "output"), "ffn": ("up", "down")}
+# Names of sharing tables, from the general to the special: the most special one that is set wins.
+LEAVES = (*(matrix for part in MATRICES.values() for matrix in part), "norm", "bias")
+DEPTH_EMBEDDINGS = ("none", "learned", "sinusoid")
+RESIDUALS = ("one", "learned", "inverse")
+
+
+@dataclasses.dataclass(frozen=True)
+class DepthConfig:
+  """What each layer has for itself, whatever it shares; at step 0 every learned part changes nothing.
+
+  Attributes:
+    lora: rank R of an addition A·B to each matrix (arXiv 2106.09685; on shared weights 2410.20672); 0 = none.
+    lora_on: the matrices that have one.
+    embedding: what is added to the input of a layer (arXiv 1807.03819): "none", "learned" or "sinusoid".
+    residual: what multiplies a residual branch: "one", "learned" (from 1) or "inverse", 1 / the number of layers that
+      read the branch's last matrix (arXiv 2606.18524).
+  """
+
+  lora: int = 0
+  lora_on: tuple[str, ...] = LEAVES[:-2]
+  embedding: str = "none"
+  residual: str = "one"
+
+  @property
+  def is_learned(self) -> bool:
+    """Whether it has parameters."""
+    return self.lora > 0 or "learned" in (self.embedding, self.residual)
+
+  @property
+  def is_plain(self) -> bool:
+    """Whether there is nothing of it."""
+    return not self.is_learned and self.embedding == "none" and self.residual == "one"
+
+  def __post_init__(self):
+    if self.lora < 0:
+      raise InputError(f"model.depth.lora must be 0 or more, got {self.lora}.")
+    for name in self.lora_on:
+      if name not in LEAVES[:-2]:
+        raise unknown("matrix in model.depth.lora_on", name, LEAVES[:-2])
+    for key, value, known in (("embedding", self.embedding, DEPTH_EMBEDDINGS), ("residual", self.residual, RESIDUALS)):
+      if value not in known:
+        raise unknown(f"model.depth.{key}", value, known)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +74,9 @@ class EncoderConfig:
     token_types: Y, segments told apart.
     attn_table: weight group of each layer's attention, see `sharing`.
     ffn_table: the same for the feed-forward part.
+    leaf_tables: (name, table) of what is shared otherwise than its part, by a name from `LEAVES`. `norm` is that of
+      both LayerNorms, `bias` that of all matrices' biases.
+    depth: what each layer has for itself.
     activation: "gelu" (erf form, BERT), "gelu_tanh" (ALBERT) or "relu".
     dropout: rate after the embeddings, the attention and the feed-forward part.
     attention_dropout: rate on attention probabilities.
@@ -50,6 +98,8 @@ class EncoderConfig:
   token_types: int = 2
   attn_table: sharing.Table = ()
   ffn_table: sharing.Table = ()
+  leaf_tables: tuple[tuple[str, sharing.Table], ...] = ()
+  depth: DepthConfig = DepthConfig()
   activation: str = "gelu_tanh"
   dropout: float = 0.0
   attention_dropout: float = 0.0
@@ -85,10 +135,29 @@ class EncoderConfig:
     """Whether a projection leads from E to D."""
     return self.project_embeddings or self.embedding != self.width
 
-  @property
+  @functools.cached_property
   def tables(self) -> dict[str, sharing.Table]:
-    """The sharing table of each part of a layer."""
-    return {"attn": self.attn_table, "ffn": self.ffn_table}
+    """The sharing table of each parameter of a layer by its path, such as "attn/query/kernel"."""
+    special, found = dict(self.leaf_tables), {}
+    for part, of_part in (("attn", self.attn_table), ("ffn", self.ffn_table)):
+      for matrix in MATRICES[part]:
+        of_matrix = special.get(matrix, of_part)
+        found[f"{part}/{matrix}/kernel"] = of_matrix
+        found[f"{part}/{matrix}/bias"] = special.get("bias", of_matrix)
+      found[f"{part}/norm/scale"] = found[f"{part}/norm/bias"] = special.get("norm", of_part)
+    return found
+
+  @property
+  def one_table(self) -> sharing.Table | None:
+    """The table of all parameters of a layer, if they have the same, and nothing of their own by depth."""
+    tables = {*self.tables.values()}
+    return tables.pop() if len(tables) == 1 and self.depth.is_plain else None
+
+  def groups(self, module: str) -> tuple[int, int]:
+    """The numbers of weight groups of a module's two parameters, e.g. of "attn/query": kernel and bias."""
+    leaves = ("scale", "bias") if module.endswith("norm") else ("kernel", "bias")
+    first, second = (sharing.num_groups(self.tables[f"{module}/{leaf}"]) for leaf in leaves)
+    return first, second
 
 
 def _albert(layers: int, width: int, heads: int, dropout_v1: float = 0.1) -> dict:

@@ -9,7 +9,8 @@ from flax import nnx
 
 from albert_jax.errors import unknown
 from albert_jax.models.encoder import Encoder
-from albert_jax.models.heads import ClassificationModel, PretrainingModel, SpanModel, abstract_module, encode
+from albert_jax.models.heads import ClassificationModel, PretrainingModel, SpanModel, encode
+from albert_jax.models.param import abstract_module
 from albert_jax.models.sizes import EncoderConfig
 
 Forward = Callable[..., tuple[jax.Array, ...]]  # (params, batch, static arguments by name) → arrays [B, ...]
@@ -18,7 +19,7 @@ POOLINGS = ("mean", "cls")
 
 def make_encode(config: EncoderConfig) -> Forward:
   """Forward with `pooling`: (vectors_BD,), float32; "mean" is over all tokens, [CLS] and [SEP] too."""
-  graph = abstract_module(lambda: Encoder(config, rngs=nnx.Rngs(0)))
+  graph = abstract_module(lambda rngs: Encoder(config, rngs=rngs))
 
   @functools.partial(jax.jit, static_argnames="pooling")
   def forward(params, batch, *, pooling):
@@ -38,7 +39,7 @@ def make_fill(config: EncoderConfig, pieces: int) -> Forward:
 
   The batch has a field `mlm_positions` [B, M].
   """
-  graph = abstract_module(lambda: PretrainingModel(config, pair=False, rngs=nnx.Rngs(0)))
+  graph = abstract_module(lambda rngs: PretrainingModel(config, pair=False, rngs=rngs))
 
   @functools.partial(jax.jit, static_argnames="top")
   def forward(params, batch, *, top):
@@ -51,7 +52,7 @@ def make_fill(config: EncoderConfig, pieces: int) -> Forward:
 
 def make_classify(config: EncoderConfig, outputs: int) -> Forward:
   """Forward: (logits_BC,)."""
-  graph = abstract_module(lambda: ClassificationModel(config, outputs, dropout=0.0, rngs=nnx.Rngs(0)))
+  graph = abstract_module(lambda rngs: ClassificationModel(config, outputs, dropout=0.0, rngs=rngs))
 
   @jax.jit
   def forward(params, batch):
@@ -63,7 +64,7 @@ def make_classify(config: EncoderConfig, outputs: int) -> Forward:
 
 def make_span(config: EncoderConfig) -> Forward:
   """Forward: (start_logits_BT, end_logits_BT)."""
-  graph = abstract_module(lambda: SpanModel(config, rngs=nnx.Rngs(0)))
+  graph = abstract_module(lambda rngs: SpanModel(config, rngs=rngs))
 
   @jax.jit
   def forward(params, batch):

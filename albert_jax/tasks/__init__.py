@@ -39,7 +39,7 @@ def resolve(config: ml_collections.ConfigDict, start: Pretrained | None) -> Pret
     add_missing(config)  # what a value of the command line, such as data.source, has keys for
     split_lists(config)
   missing = [f"model.{key}" for key in SHAPE if not config.model[key]]
-  missing += [f"model.sharing.{part}" for part, scheme in config.model.sharing.items() if not scheme]
+  missing += [f"model.sharing.{part}" for part in ("attn", "ffn") if not config.model.sharing[part]]
   if missing:
     raise InputError(
       f"{', '.join(missing)} not given: start from a trained model with --config.init_from=DIR, or give each of them."

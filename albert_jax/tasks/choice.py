@@ -32,8 +32,8 @@ class ChoiceTask(ClassifyTask):
     """[B, C]."""
     return rows, len(self.labels)
 
-  def _make_model(self, rng: jax.Array) -> nnx.Module:
-    return ClassificationModel(self.encoder, 1, dropout=self._classifier_dropout, rngs=nnx.Rngs(rng))
+  def _make_model(self, rngs: nnx.Rngs) -> nnx.Module:
+    return ClassificationModel(self.encoder, 1, dropout=self._classifier_dropout, rngs=rngs)
 
   def _truncate(self, sequences: Sequences) -> Sequences:
     return truncate_first(sequences, self.settings.max_length, self._max_question)

@@ -98,9 +98,9 @@ class ClassifyTask(LabelledTask):
     logits_XC = np.stack(outputs["logits"])
     return logits_XC.argmax(axis=1) if self.labels else logits_XC[:, 0]
 
-  def _make_model(self, rng: jax.Array) -> nnx.Module:
+  def _make_model(self, rngs: nnx.Rngs) -> nnx.Module:
     outputs = len(self.labels) or 1
-    return ClassificationModel(self.encoder, outputs, dropout=self._classifier_dropout, rngs=nnx.Rngs(rng))
+    return ClassificationModel(self.encoder, outputs, dropout=self._classifier_dropout, rngs=rngs)
 
   def _load(self) -> TaskData:
     splits = open_reader(self._data).read()

@@ -17,7 +17,7 @@ from albert_jax.data.tokenizers.base import Tokenizer
 from albert_jax.data.tokenizers.registry import resolve_tokenizer
 from albert_jax.errors import InputError
 from albert_jax.models.flops import flops_per_token
-from albert_jax.models.heads import abstract_module
+from albert_jax.models.param import abstract_module, init_params, param_axes
 from albert_jax.tasks.settings import encoder_config
 from albert_jax.training.task import Batch, Outputs, TaskData, Terms
 
@@ -70,7 +70,11 @@ class LabelledTask(abc.ABC):
 
   def init(self, rng: jax.Array) -> dict:
     """New parameters, a nested dict of float32 arrays."""
-    return nnx.to_pure_dict(nnx.state(self._make_model(rng)))
+    return init_params(self._make_model, rng)
+
+  def param_axes(self) -> dict:
+    """The axes of each parameter, as its module declares them."""
+    return param_axes(self._make_model)
 
   def apply(self, params: dict, batch: Batch, rng: jax.Array | None):
     """What the model makes of a batch; no rng means no dropout."""
@@ -132,12 +136,12 @@ class LabelledTask(abc.ABC):
     """Reads the data."""
 
   @abc.abstractmethod
-  def _make_model(self, rng: jax.Array) -> nnx.Module:
+  def _make_model(self, rngs: nnx.Rngs) -> nnx.Module:
     """A new model."""
 
   @functools.cached_property
   def _definition(self) -> nnx.GraphDef:
-    return abstract_module(lambda: self._make_model(jax.random.key(0)))
+    return abstract_module(self._make_model)
 
   def _open_tokenizer(self, texts: Sequence[str]) -> Tokenizer:
     """The tokenizer that `data.tokenizer` names; one of the form `train:KIND:SIZE` is trained on the texts."""

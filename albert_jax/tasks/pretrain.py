@@ -16,7 +16,8 @@ from albert_jax.data.pretraining.rows import ROWS_ALGORITHM, PretrainingRows
 from albert_jax.data.pretraining.spec import BatchSettings, Vocabulary
 from albert_jax.errors import InputError
 from albert_jax.models.flops import flops_per_token
-from albert_jax.models.heads import PretrainingModel, abstract_module, encode, gather
+from albert_jax.models.heads import PretrainingModel, encode, gather
+from albert_jax.models.param import abstract_module, init_params, param_axes
 from albert_jax.models.sizes import EncoderConfig
 from albert_jax.tasks.losses import cross_entropy, fill
 from albert_jax.tasks.settings import encoder_config
@@ -53,7 +54,7 @@ class PretrainTask:
     self._data, self._seed, self._loss_chunks = data, seed, loss_chunks
     self._pair = batch.pair_objective != "none"
     self.losses = ("mlm_loss", "pair_loss") if self._pair else ("mlm_loss",)
-    self._definition = abstract_module(lambda: self._make_model(jax.random.key(0)))
+    self._definition = abstract_module(self._make_model)
 
   @classmethod
   def from_config(cls, config: ml_collections.ConfigDict) -> "PretrainTask":
@@ -68,7 +69,11 @@ class PretrainTask:
 
   def init(self, rng: jax.Array) -> dict:
     """New parameters, a nested dict of float32 arrays."""
-    return nnx.to_pure_dict(nnx.state(self._make_model(rng)))
+    return init_params(self._make_model, rng)
+
+  def param_axes(self) -> dict:
+    """The axes of each parameter, as its module declares them."""
+    return param_axes(self._make_model)
 
   def forward(self, params: dict, batch: Batch, rng: jax.Array | None) -> tuple[Terms, Outputs]:
     """Losses and accuracies; `fill` is the share of positions that are not padding.
@@ -148,8 +153,8 @@ class PretrainTask:
     name = directory.parents[1].name  # ends in a digest of text, tokenizer and settings
     return TaskData(train_rows, evaluations, f"{name} {len(train)} {len(valid)} rows {ROWS_ALGORITHM}", tokenizer)
 
-  def _make_model(self, rng: jax.Array) -> PretrainingModel:
-    return PretrainingModel(self.encoder, pair=self._pair, rngs=nnx.Rngs(rng))
+  def _make_model(self, rngs: nnx.Rngs) -> PretrainingModel:
+    return PretrainingModel(self.encoder, pair=self._pair, rngs=rngs)
 
 
 class WithUnigram:

@@ -100,8 +100,8 @@ class SpanTask(LabelledTask):
       for c, probability in answers.probabilities(with_null=self._version == 2)
     ]
 
-  def _make_model(self, rng: jax.Array) -> nnx.Module:
-    return SpanModel(self.encoder, rngs=nnx.Rngs(rng))
+  def _make_model(self, rngs: nnx.Rngs) -> nnx.Module:
+    return SpanModel(self.encoder, rngs=rngs)
 
   def _load(self) -> TaskData:
     data = self._data

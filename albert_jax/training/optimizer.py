@@ -14,8 +14,9 @@ import numpy as np
 import optax
 
 from albert_jax.errors import InputError
+from albert_jax.models.param import Axes
 from albert_jax.models.sharing import Table
-from albert_jax.training import layerwise, parameters
+from albert_jax.training import layerwise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,26 +85,25 @@ def make_schedule(settings: OptimizerSettings, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(
-  settings: OptimizerSettings, schedule: optax.Schedule, params, tables: Mapping[str, Table]
+  settings: OptimizerSettings, schedule: optax.Schedule, params, axes, tables: Mapping[str, Table]
 ) -> optax.GradientTransformation:
   """Builds clip → moments → decay → (LAMB) trust ratio → learning rate, by depth where that is asked for.
 
   Args:
     settings: the config's `optimizer`.
     schedule: see `make_schedule`.
-    params: the parameters or their shapes: they tell which are vectors and which are stacked by group.
+    params: the parameters or their shapes.
+    axes: their `Axes`: which are vectors, and which are stacked by weight group.
     tables: the encoder's sharing tables: they tell a weight group's depth.
   """
-  dims = parameters.param_dims(params)
-  vectors = parameters.vector_mask(params)
-  matrices = jax.tree.map(lambda is_vector: not is_vector, vectors)
+  matrices = jax.tree.map(lambda declared: not declared.is_vector, axes)
   chain = [
     optax.clip_by_global_norm(settings.clip_norm) if settings.clip_norm else optax.identity(),
     scale_by_moments(settings.beta1, settings.beta2, settings.epsilon, settings.bias_correction),
     optax.add_decayed_weights(settings.weight_decay, mask=matrices),
   ]
   if settings.name == "lamb":
-    chain.append(scale_by_group_trust_ratio(dims, matrices))
+    chain.append(scale_by_group_trust_ratio(axes))
   if settings.layer_decay != 1 or settings.frozen_layers:
     factors = layerwise.depth_factors(params, tables, settings.layer_decay, settings.frozen_layers)
     chain.append(layerwise.scale_by_tree(factors))
@@ -140,24 +140,23 @@ def scale_by_moments(beta1: float, beta2: float, epsilon: float, bias_correction
   return optax.GradientTransformation(init, update)
 
 
-def scale_by_group_trust_ratio(dims, adapted) -> optax.GradientTransformation:
+def scale_by_group_trust_ratio(axes) -> optax.GradientTransformation:
   """Scales each update by ‖w‖/‖update‖, 1 where either is 0 (LAMB, arXiv 1904.00962, algorithm 2).
 
   Args:
-    dims: tree of letters; a parameter with a leading G has one ratio per group, any other has one.
-    adapted: tree of booleans; where false the update passes unscaled.
+    axes: tree of `Axes`; a stacked parameter has one ratio per group, any other has one, and vectors pass unscaled.
   """
 
-  def scale(update, w, letters, is_adapted):
-    if not is_adapted:
+  def scale(update, w, declared: Axes):
+    if declared.is_vector:
       return update
-    axes = tuple(range(1 if parameters.is_stacked(letters) else 0, w.ndim))
-    w_norm = jnp.sqrt(jnp.sum(jnp.square(w), axes, keepdims=True))
-    update_norm = jnp.sqrt(jnp.sum(jnp.square(update), axes, keepdims=True))
+    dims = tuple(range(1 if declared.is_stacked else 0, w.ndim))
+    w_norm = jnp.sqrt(jnp.sum(jnp.square(w), dims, keepdims=True))
+    update_norm = jnp.sqrt(jnp.sum(jnp.square(update), dims, keepdims=True))
     defined = (w_norm > 0) & (update_norm > 0)
     return update * jnp.where(defined, w_norm / jnp.where(defined, update_norm, 1), 1)
 
   def update(updates, state, params):
-    return jax.tree.map(scale, updates, params, dims, adapted), state
+    return jax.tree.map(scale, updates, params, axes), state
 
   return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

@@ -142,12 +142,13 @@ def make_program(config: ml_collections.ConfigDict, task: Task, devices=None) ->
   steps, eval_every = _durations(config, task)
   schedule = make_schedule(settings, steps)
   params = jax.eval_shape(task.init, jax.random.key(0))
-  optimizer = make_optimizer(settings, schedule, params, task.encoder.tables)
+  axes = task.param_axes()
+  optimizer = make_optimizer(settings, schedule, params, axes, task.encoder.tables)
   state = jax.eval_shape(lambda: step.init_state(task, optimizer, 0))
   state = jax.tree.map(
     lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
     state,
-    sharding.state_shardings(state, mesh),
+    sharding.state_shardings(state, axes, mesh),
   )
   rows = sharding.batch_sharding(mesh)
   train, platform = config.train, mesh.devices.flat[0].platform

@@ -13,7 +13,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from albert_jax.errors import InputError
 from albert_jax.models.logical_sharding import Placement
-from albert_jax.training import parameters
+from albert_jax.models.param import Axes
 
 AXES = ("data", "fsdp", "tensor")
 
@@ -49,24 +49,26 @@ def make_mesh(sizes: dict[str, int], devices=None) -> Mesh:
   return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
 
 
-def param_shardings(params, mesh: Mesh):
-  """The shardings of a tree of parameters. A dim that its axis does not divide stays whole, and so do vectors."""
+def param_shardings(params, axes, mesh: Mesh):
+  """The shardings of a tree of parameters with these `Axes`.
 
-  def sharding(path, leaf, dims: str) -> NamedSharding:
+  A dim that its mesh axis does not divide stays whole, and so do vectors.
+  """
+
+  def sharding(leaf, declared: Axes) -> NamedSharding:
     spec: list[str | None] = [None] * leaf.ndim
-    if not parameters.is_vector(parameters.path_name(path), dims):
-      for number, letter in enumerate(dims):
-        axis = PARAM_AXES.get(letter)
-        if axis is not None and axis not in spec and leaf.shape[number] % mesh.shape[axis] == 0:
-          spec[number] = axis
+    for number, letter in enumerate("" if declared.is_vector else declared.letters):
+      axis = PARAM_AXES.get(letter)
+      if axis is not None and axis not in spec and leaf.shape[number] % mesh.shape[axis] == 0:
+        spec[number] = axis
     return NamedSharding(mesh, PartitionSpec(*spec))
 
-  return jax.tree_util.tree_map_with_path(sharding, params, parameters.param_dims(params))
+  return jax.tree.map(sharding, params, axes)
 
 
-def state_shardings(state, mesh: Mesh):
+def state_shardings(state, axes, mesh: Mesh):
   """The shardings of a whole train state: whatever has the parameters' tree lies as they do, the rest is replicated."""
-  of_params = param_shardings(state.params, mesh)
+  of_params = param_shardings(state.params, axes, mesh)
   structure = jax.tree.structure(state.params)
 
   def is_params(node) -> bool:

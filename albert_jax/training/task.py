@@ -69,6 +69,9 @@ class Task(Protocol):
   def init(self, rng: jax.Array) -> Any:
     """New parameters, a nested dict of float32 arrays."""
 
+  def param_axes(self) -> Any:
+    """The declared axes of the parameters, a nested dict of `models.param.Axes` in their places."""
+
   def forward(self, params: Any, batch: Batch, rng: jax.Array | None) -> tuple[Terms, Outputs]:
     """Losses and metrics of a batch as (sum, weight) pairs, and what `scores` needs of each row.
 

@@ -6,20 +6,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from albert_jax.models import sharing
 from albert_jax.models.attention import attend
 from albert_jax.models.encoder import PARTS, Encoder
 from albert_jax.models.sizes import EncoderConfig
+from tests.builders import make_encoder_config
 
 LAYERS = 4
-SCHEMES = [name if fixed else f"{name}:2" for name, (_, fixed) in sharing.SCHEMES.items()] + ["1,0,1,2"]
+NUMBERS = {"": "", "G": ":2", "P-K-C": ":1-1-2"}
+SCHEMES = [name + NUMBERS[names] for name, (_, names) in sharing.SCHEMES.items()] + ["1,0,1,2"]
 
 
 def make_config(attn="all", ffn="all", **more) -> EncoderConfig:
   shape = dict(vocab_size=40, embedding=8, width=12, layers=LAYERS, heads=3, ffn=20, positions=16)
-  tables = dict(attn_table=sharing.make_table(attn, LAYERS), ffn_table=sharing.make_table(ffn, LAYERS))
-  return EncoderConfig(**{**shape, **tables, **more})
+  return make_encoder_config(attn, ffn, **shape | more)
 
 
 def make_encoder(config: EncoderConfig):
@@ -53,9 +55,10 @@ def unrolled(config: EncoderConfig, params, rows):
   attend_rows = functools.partial(attend, example_ids_BT=examples, packed=True, implementation="xla", dropout_rate=0)
   for layer in range(config.layers):
     for part in PARTS:
-      definition, stack = nnx.split(getattr(encoder, part))
-      group = config.tables[part][layer]
-      x = nnx.merge(definition, jax.tree.map(lambda w, group=group: w[group], stack))(x, attend_rows, None)
+      definition, state = nnx.split(getattr(encoder, part))
+      stacks = flatten_dict({part: nnx.to_pure_dict(state)}, sep="/")
+      own = {path: stack[config.tables[path][layer]] for path, stack in stacks.items()}
+      x = nnx.merge(definition, unflatten_dict(own, sep="/")[part])(x, attend_rows, None)
   return x
 
 

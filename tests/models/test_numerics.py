@@ -61,12 +61,12 @@ def test_layer_norm_of_large_means(mean, dtype):
   x_BD = jnp.asarray(mean + 10 * max(1, abs(mean) / 1e4) * np.random.default_rng(0).normal(size=(4, 768)), dtype)
   full = np.asarray(x_BD, np.float64)
   expected = (full - full.mean(-1, keepdims=True)) / full.std(-1, keepdims=True)
-  np.testing.assert_allclose(np.asarray(LayerNorm(768)(x_BD), np.float64), expected, atol=1e-3, rtol=1 / 256)
+  np.testing.assert_allclose(np.asarray(LayerNorm(768, "D")(x_BD), np.float64), expected, atol=1e-3, rtol=1 / 256)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e4, 1e18])
 def test_layer_norm_of_a_constant_row_is_finite(value):
-  norm, x_BD = LayerNorm(768), jnp.full([2, 768], value)
+  norm, x_BD = LayerNorm(768, "D"), jnp.full([2, 768], value)
   gradient = jax.grad(lambda x: jnp.sum(jnp.square(norm(x))))(x_BD)
   assert np.abs(norm(x_BD)).max() <= 1.001  # 0, but for the rounding of the mean
   assert np.isfinite(gradient).all()
@@ -76,9 +76,10 @@ def test_layer_norm_of_a_constant_row_is_finite(value):
 def test_attention_of_huge_scores_picks_one(dtype):
   """Scores beyond e^88 overflow without the maximum being taken off first."""
   config = EncoderConfig(vocab_size=4, embedding=8, width=8, layers=1, heads=1, ffn=8, attn_table=(0,), ffn_table=(0,))
-  attention = Attention(config, stack=(), rngs=nnx.Rngs(0))
+  attention = Attention(config, rngs=nnx.Rngs(0))
   for part in (attention.query, attention.key, attention.value, attention.output):
-    part.kernel[...] = jnp.eye(8).reshape(part.kernel.shape)
+    part.kernel = nnx.Param(jnp.eye(8).reshape(part.kernel.shape[1:]))
+    part.bias = nnx.Param(part.bias[0])
   x_BTD = 1e4 * jnp.eye(8, dtype=dtype)[None]
   rows = dict(example_ids_BT=jnp.ones([1, 8], jnp.int32), packed=False, implementation="xla", dropout_rate=0)
   attend_rows = functools.partial(attend, **rows)

@@ -1,7 +1,7 @@
 import pytest
 
 from albert_jax.errors import InputError
-from albert_jax.models.sharing import SCHEMES, make_table, num_groups
+from albert_jax.models.sharing import SCHEMES, make_table, num_groups, readers
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,10 @@ from albert_jax.models.sharing import SCHEMES, make_table, num_groups
     ("cycle_rev:2", 6, (0, 1, 0, 1, 1, 0)),
     ("sandwich", 5, (0, 1, 1, 1, 2)),
     ("sandwich", 3, (0, 1, 2)),
+    ("loop:0-1-0", 4, (0, 0, 0, 0)),
+    ("loop:0-2-0", 6, (0, 1, 0, 1, 0, 1)),
+    ("loop:2-2-2", 8, (0, 1, 2, 3, 2, 3, 4, 5)),
+    ("loop:1-3-0", 7, (0, 1, 2, 3, 1, 2, 3)),
     ("0,0,1,1", 4, (0, 0, 1, 1)),
     ("(1, 0, 1)", 3, (1, 0, 1)),
     ("(0,)", 1, (0,)),
@@ -33,21 +37,29 @@ def test_table_of_each_scheme(scheme, layers, table):
 @pytest.mark.parametrize("layers", [3, 7, 12, 24])
 def test_every_scheme_covers_its_groups(name, layers):
   for groups in range(1, layers + 1):
-    scheme = f"{name}:{groups}" if SCHEMES[name][1] is None else name
-    table = make_table(scheme, layers)
+    numbers = {"": "", "G": f":{groups}", "P-K-C": f":{groups - 1}-1-{(layers - groups) // 2}"}[SCHEMES[name][1]]
+    table = make_table(name + numbers, layers)
     assert len(table) == layers
     assert set(table) == set(range(num_groups(table)))
+
+
+def test_readers_counts_the_layers_of_a_group():
+  assert readers((0, 1, 1, 2, 1)) == (1, 3, 3, 1, 3)
 
 
 @pytest.mark.parametrize(
   ("scheme", "message"),
   [
     ("cycel:2", 'Did you mean "cycle"'),
-    ("groups", "between 1 and 4"),
+    ("groups", "groups:G"),
     ("groups:5", "between 1 and 4"),
     ("groups:0", "between 1 and 4"),
-    ("groups:x", "between 1 and 4"),
-    ("all:2", "takes no number"),
+    ("groups:x", "groups:G"),
+    ("all:2", "written"),
+    ("loop:1-2", "loop:P-K-C"),
+    ("loop:1-2-0", "whole number of times"),
+    ("loop:2-1-2", "leaves 0 of 4"),
+    ("loop:0-0-0", "block of 0"),
     ("0,0,1", "3 entries for 4 layers"),
     ("0,2,2,0", "without a gap"),
     ("0,a,1,1", "not a list of integers"),

@@ -7,8 +7,14 @@ import pytest
 from albert_jax.errors import InputError
 from albert_jax.training.layerwise import depth_factors
 from albert_jax.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
+from tests.builders import make_axes
 
-BERT = {"attn": (0, 1, 2), "ffn": (0, 1, 2)}
+
+def make_tables(attn, ffn) -> dict:
+  return {"attn/query/kernel": attn, "attn/query/bias": attn, "ffn/up/kernel": ffn}
+
+
+BERT = make_tables((0, 1, 2), (0, 1, 2))
 
 
 def make_params(groups: int) -> dict:
@@ -31,7 +37,7 @@ def test_lower_layers_take_smaller_steps():
 
 
 def test_a_shared_group_counts_as_deep_as_its_last_layer():
-  factors = depth_factors(make_params(2), {"attn": (0, 1, 0), "ffn": (0, 0, 1)}, 0.5, 0)["encoder"]
+  factors = depth_factors(make_params(2), make_tables((0, 1, 0), (0, 0, 1)), 0.5, 0)["encoder"]
   np.testing.assert_allclose(factors["attn"]["query"]["kernel"].ravel(), [1 / 2, 1 / 4])
   np.testing.assert_allclose(factors["ffn"]["up"]["kernel"].ravel(), [1 / 4, 1 / 2])
 
@@ -43,7 +49,7 @@ def test_what_is_frozen_stays_and_does_not_count_in_the_clip(name):
 
   def move(gradients, **more):
     whole = OptimizerSettings(**settings, **more)
-    optimizer = make_optimizer(whole, make_schedule(whole, 10), params, BERT)
+    optimizer = make_optimizer(whole, make_schedule(whole, 10), params, make_axes(params), BERT)
     updates, _ = optimizer.update(gradients, optimizer.init(params), params)
     return optax.apply_updates(params, updates)
 
@@ -65,7 +71,7 @@ def test_a_layer_decay_scales_the_update():
   params = make_params(3)
 
   def update(settings):
-    optimizer = make_optimizer(settings, make_schedule(settings, 10), params, BERT)
+    optimizer = make_optimizer(settings, make_schedule(settings, 10), params, make_axes(params), BERT)
     return optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)[0]["encoder"]
 
   small, whole = update(settings), update(plain)
@@ -80,7 +86,7 @@ def test_only_layers_that_exist_can_be_frozen(frozen):
 
 
 def test_a_group_cannot_be_half_frozen():
-  with pytest.raises(InputError, match="layer 1 shares the weights of attn with a frozen layer, 0"):
-    depth_factors(make_params(1), {"attn": (0, 0, 0), "ffn": (0, 0, 0)}, 1.0, 1)
-  factors = depth_factors(make_params(1), {"attn": (0, 0, 0), "ffn": (0, 0, 0)}, 1.0, 3)
+  with pytest.raises(InputError, match="layer 1 shares attn.* with a frozen layer, 0"):
+    depth_factors(make_params(1), make_tables((0, 0, 0), (0, 0, 0)), 1.0, 1)
+  factors = depth_factors(make_params(1), make_tables((0, 0, 0), (0, 0, 0)), 1.0, 3)
   assert not factors["encoder"]["attn"]["query"]["kernel"].any()

@@ -6,6 +6,7 @@ import pytest
 
 from albert_jax.errors import InputError
 from albert_jax.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
+from tests.builders import make_axes
 
 STEPS = 6
 TABLES = {"attn": (0, 1, 2), "ffn": (0, 0, 0)}
@@ -73,7 +74,7 @@ def test_updates_equal_plain_numpy(settings):
   params["encoder"]["attn"]["query"]["kernel"][1] = 0  # a group of norm 0 has ratio 1
   gradients = [make_params(seed, scale=10.0**-seed) for seed in range(1, STEPS + 1)]
   schedule = make_schedule(settings, STEPS)
-  optimizer = make_optimizer(settings, schedule, jax.tree.map(jnp.asarray, params), TABLES)
+  optimizer = make_optimizer(settings, schedule, jax.tree.map(jnp.asarray, params), make_axes(params), TABLES)
 
   @jax.jit
   def step(params, state, gradient):
@@ -95,7 +96,7 @@ def test_each_group_of_a_stack_has_its_own_trust_ratio():
 
   def move(kernel):
     params = {"encoder": {"ffn": {"up": {"kernel": jnp.asarray(kernel)}}}}
-    optimizer = make_optimizer(settings, make_schedule(settings, 10), params, TABLES)
+    optimizer = make_optimizer(settings, make_schedule(settings, 10), params, make_axes(params), TABLES)
     updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
     return updates["encoder"]["ffn"]["up"]["kernel"]
 

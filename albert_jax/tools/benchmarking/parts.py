@@ -8,6 +8,7 @@ from flax import nnx
 
 from albert_jax.models import heads
 from albert_jax.models.encoder import Encoder
+from albert_jax.models.param import abstract_module
 from albert_jax.tools.benchmarking.timing import medians
 from albert_jax.training.program import Program
 from albert_jax.training.step import make_gradient
@@ -54,7 +55,7 @@ def time_parts(program: Program, batch: Batch, *, runs: int) -> dict[str, Any]:
 def _pieces(program: Program, batch: Batch) -> dict[str, tuple]:
   """Functions of state and batch, and what else they are called with."""
   task, seed = program.task, program.config.seed
-  graph = heads.abstract_module(lambda: Encoder(task.encoder, rngs=nnx.Rngs(0)))
+  graph = abstract_module(lambda rngs: Encoder(task.encoder, rngs=rngs))
   rng = jax.random.key(seed)
   shape = (*batch["tokens"].shape, task.encoder.width)
   weights_BTD = jax.device_put(jax.random.normal(rng, shape, task.encoder.dtype), program.batch_sharding)

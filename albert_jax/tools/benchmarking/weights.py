@@ -25,9 +25,9 @@ def layout(encoder: EncoderConfig) -> tuple[int, int, int] | None:
   Raises:
     InputError: neither shares weights in that way.
   """
-  if not encoder.has_projection and encoder.attn_table == encoder.ffn_table == tuple(range(encoder.layers)):
+  if not encoder.has_projection and encoder.one_table == tuple(range(encoder.layers)):
     return None
-  found = albert_layout(encoder.attn_table) if encoder.attn_table == encoder.ffn_table else None
+  found = albert_layout(encoder.one_table) if encoder.one_table else None
   if found is None or not encoder.has_projection:
     raise InputError(
       "transformers has no model that shares weights in this way: compare a BERT (model.sharing none, no projection) "

@@ -1,0 +1,71 @@
+"""A parameter is declared in one place: its axes, shape and initial value.
+
+Axes are letters, one for each dimension (docs/architecture.md); `training.sharding` maps them to mesh axes.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx, traverse_util
+
+# Standard deviation of the normal before its tails beyond two are cut off (arXiv 1810.04805, released code).
+INIT_STDDEV = 0.02
+
+_truncated_normal = jax.nn.initializers.truncated_normal(INIT_STDDEV)
+
+
+@dataclasses.dataclass(frozen=True)
+class Axes:
+  """What is declared of a parameter.
+
+  Attributes:
+    letters: one for each dimension; a leading G counts weight groups, which are stacked.
+    is_vector: whether it is a bias or belongs to a LayerNorm: those are not decayed, adapted or sharded.
+  """
+
+  letters: str
+  is_vector: bool = False
+
+  @property
+  def is_stacked(self) -> bool:
+    """Whether the leading axis counts weight groups."""
+    return self.letters.startswith("G")
+
+
+def weight(letters: str, shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Param:
+  """A float32 weight with the truncated normal initialisation."""
+  return nnx.Param(_truncated_normal(rngs.params(), shape, jnp.float32), axes=Axes(letters))
+
+
+def constant(letters: str, shape: tuple[int, ...], value: float, *, is_vector: bool = True) -> nnx.Param:
+  """A float32 parameter that starts as a constant: a bias, or a part of a LayerNorm."""
+  return nnx.Param(jnp.full(shape, value, jnp.float32), axes=Axes(letters, is_vector))
+
+
+def init_params(make: Callable[[nnx.Rngs], nnx.Module], rng: jax.Array) -> dict:
+  """New parameters of a module: a nested dict of float32 arrays."""
+  return nnx.to_pure_dict(nnx.state(make(nnx.Rngs(rng))))
+
+
+def abstract_module(make: Callable[[nnx.Rngs], nnx.Module]) -> nnx.GraphDef:
+  """A module without its weights, of which none is made: `nnx.merge(abstract_module(make), params)` is the module."""
+  return nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))[0]
+
+
+def param_axes(make: Callable[[nnx.Rngs], nnx.Module]) -> dict:
+  """The declared axes of a module's parameters: a nested dict of `Axes`, in the places of the parameters.
+
+  Raises:
+    ValueError: a parameter declares no axes, or not one letter for each dimension.
+  """
+  found = {}
+  for path, variable in nnx.to_flat_state(nnx.state(nnx.eval_shape(lambda: make(nnx.Rngs(0))))):
+    axes, shape = variable.get_metadata().get("axes"), variable.get_value().shape
+    if not isinstance(axes, Axes) or len(axes.letters) != len(shape):
+      letters = axes.letters if isinstance(axes, Axes) else "none"
+      name = "/".join(path)
+      raise ValueError(f"Parameter {name} of shape {shape} must declare a letter for each axis, it has {letters}.")
+    found[path] = axes
+  return traverse_util.unflatten_dict(found)
