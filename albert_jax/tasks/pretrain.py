@@ -1,5 +1,6 @@
 """Pretraining: masked language modelling with sentence-order or next-sentence prediction, or alone."""
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import numpy as np
 from flax import nnx
 
 from albert_jax.config import make_settings
-from albert_jax.data.examples.config import prepare_from_config
-from albert_jax.data.examples.prepare import open_examples, open_tokenizer
+from albert_jax.data.examples.prepare import prepare_from_config
+from albert_jax.data.examples.reader import open_examples
 from albert_jax.data.pretraining.rows import ROWS_ALGORITHM, PretrainingRows
 from albert_jax.data.pretraining.spec import BatchSettings, Vocabulary
 from albert_jax.errors import InputError
@@ -39,7 +40,6 @@ class PretrainTask:
     batch: BatchSettings,
     data: ml_collections.ConfigDict,
     *,
-    seed: int,
     loss_chunks: int = 1,
   ):
     if batch.max_length > encoder.positions:
@@ -51,7 +51,7 @@ class PretrainTask:
       raise InputError(
         f"train.loss_chunks must be between 1 and the {batch.row_predictions} predictions of a row, got {loss_chunks}."
       )
-    self._data, self._seed, self._loss_chunks = data, seed, loss_chunks
+    self._data, self._loss_chunks = data, loss_chunks
     self._pair = batch.pair_objective != "none"
     self.losses = ("mlm_loss", "pair_loss") if self._pair else ("mlm_loss",)
     self._definition = abstract_module(self._make_model)
@@ -59,9 +59,9 @@ class PretrainTask:
   @classmethod
   def from_config(cls, config: ml_collections.ConfigDict) -> "PretrainTask":
     """Reads `config.model`, `config.data`, `config.seed` and `config.train.loss_chunks`."""
-    batch = make_settings(BatchSettings, config.data, seed=config.seed)
-    chunks = config.train.loss_chunks
-    return cls(encoder_config(config.model), batch, config.data, seed=config.seed, loss_chunks=chunks)
+    seed = config.seed if config.data.seed == -1 else config.data.seed
+    batch = make_settings(BatchSettings, config.data, seed=seed)
+    return cls(encoder_config(config.model), batch, config.data, loss_chunks=config.train.loss_chunks)
 
   @classmethod
   def resolve(cls, config: ml_collections.ConfigDict) -> None:
@@ -138,8 +138,7 @@ class PretrainTask:
     Raises:
       InputError: the text cannot be read, or the tokenizer has more pieces than the model.
     """
-    directory, _ = prepare_from_config(self._data, seed=self._seed)
-    tokenizer = open_tokenizer(directory)  # the one that the examples were made with
+    directory, tokenizer = prepare_from_config(self._data)
     if tokenizer.vocab_size > self.encoder.vocab_size:
       raise InputError(
         f"The tokenizer {tokenizer.path} has {tokenizer.vocab_size} pieces, but model.vocab_size is "
@@ -148,7 +147,9 @@ class PretrainTask:
     vocabulary = Vocabulary.of(tokenizer)
     train, valid = open_examples(directory, "train"), open_examples(directory, "valid")
     train_rows = PretrainingRows(train, vocabulary, self.batch, shuffle=True)
-    valid_rows = PretrainingRows(valid, vocabulary, self.batch, shuffle=False)
+    # The same masks whatever the seed of the run, so that runs with other seeds are scored on the same predictions.
+    fixed = dataclasses.replace(self.batch, seed=self._data.holdout_seed)
+    valid_rows = PretrainingRows(valid, vocabulary, fixed, shuffle=False)
     evaluations = {"valid": WithUnigram(valid_rows, train.unigram_counts)}
     name = directory.parents[1].name  # ends in a digest of text, tokenizer and settings
     return TaskData(train_rows, evaluations, f"{name} {len(train)} {len(valid)} rows {ROWS_ALGORITHM}", tokenizer)

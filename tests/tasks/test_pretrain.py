@@ -47,5 +47,5 @@ def test_loss_chunks_change_nothing_but_memory(config, chunks):
 
 @pytest.mark.parametrize("chunks", [0, 1000])
 def test_chunks_of_nothing_are_refused(config, chunks):
-  with pytest.raises(InputError, match=r"train.loss_chunks must be between 1 and the \d+ predictions of a row, got"):
+  with pytest.raises(InputError, match=r"train\.loss_chunks"):
     make_task(override(config, {"train.loss_chunks": chunks}))

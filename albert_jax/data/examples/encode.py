@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from albert_jax.data.examples.chunks import ExampleSettings, document_chunks, stable_hash
+from albert_jax.data.text.base import Source
 from albert_jax.data.text.sentences import document_sentences
-from albert_jax.data.text.sources import Source
 from albert_jax.data.tokenizers.registry import Tokenizer
 from albert_jax.errors import InputError
 
 Document = tuple[str, str]  # key, text
-SPLITS = ("train", "valid")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,19 +63,19 @@ class DocumentEncoder:
 
 
 def split_hash(key: str, settings: ExampleSettings) -> int:
-  """What decides whether a document is held out."""
+  """The number that decides whether a document is held out: it is where this lies below `valid_below`."""
   return stable_hash("split", settings.seed, key)
 
 
 def valid_threshold(source: Source, settings: ExampleSettings) -> int:
-  """The hash below which documents are held out, such that neither split is empty.
+  """Finds the hash below which documents are held out, such that neither split is empty.
 
-  Reads documents until it has met one of each split: only a tiny corpus is read to its end, and there
-  the document with the extreme hash changes sides.
+  Reads documents until it has met one of each split, and frees the source's head. Only a tiny corpus is read to its
+  end; there the document with the extreme hash changes sides.
   """
   threshold = int(settings.valid_fraction * 2**64)
   lowest, highest = 2**64, -1
-  for key, text in source.documents():
+  for key, text in source.head.use_up():
     if not text.strip():
       continue
     value = split_hash(key, settings)

@@ -73,7 +73,7 @@ def _ends_sentence(text: str, start: int, match: re.Match) -> bool:
 
 def detect_layout(source: Source, *, lines: int = 400) -> str:
   """Looks at the first lines: "sentences" if nearly every line already holds one, else "paragraphs"."""
-  texts = (line for _, text in source.documents() for line in text.split("\n") if line.strip())
+  texts = (line for _, text in source.head.documents() for line in text.split("\n") if line.strip())
   sample = list(itertools.islice(texts, lines))
   single = sum(len(split_sentences(line)) == 1 for line in sample)
   return "sentences" if single >= 0.9 * len(sample) else "paragraphs"

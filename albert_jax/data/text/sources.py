@@ -36,6 +36,6 @@ def open_source(spec: str, *, text_key: str = "text") -> Source:
     near = difflib.get_close_matches(scheme, forms, n=1)
     hint = f"Did you mean {forms[near[0]]!r}? " if near else ""
     raise InputError(f"Unknown source {spec!r}. {hint}Sources are {', '.join(forms.values())}.")
-  if next(source.documents(), None) is None:
+  if next(source.head.documents(), None) is None:
     raise InputError(f"Source {spec!r} holds no text: every document in it is empty.")
   return source
