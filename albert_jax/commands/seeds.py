@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import ml_collections
 
+from albert_jax.config import adopt_earlier
 from albert_jax.files import new_file
 from albert_jax.messages import say
 from albert_jax.training.init_from import Pretrained
@@ -43,7 +44,9 @@ def train_seeds(
     with own.unlocked():
       own.update(seed=seed, seeds=1, name=f"{config.name}_seed_{seed}")
     say(f"seed {seed}")
-    results.append(train(make(own), str(Path(workdir) / f"seed_{seed}"), start, allow_changes=allow_changes))
+    folder = str(Path(workdir) / f"seed_{seed}")
+    adopt_earlier(own, folder, allow_changes)
+    results.append(train(make(own), folder, start, allow_changes=allow_changes))
   found = {split: _spread([result[split] for result in results]) for split in results[0]}
   if jax.process_index() == 0:
     with new_file(Path(workdir) / FILE) as path:

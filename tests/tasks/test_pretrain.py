@@ -49,3 +49,30 @@ def test_loss_chunks_change_nothing_but_memory(config, chunks):
 def test_chunks_of_nothing_are_refused(config, chunks):
   with pytest.raises(InputError, match=r"train\.loss_chunks"):
     make_task(override(config, {"train.loss_chunks": chunks}))
+
+
+def first_batches(config, **changes):
+  """One training and one evaluation batch under changed keys, and the fingerprint of the data."""
+  data = make_task(override(config.copy_and_resolve_references(), changes)).load_data()
+  return data.train.batch(0, 8, 0, 8), data.evaluations["valid"].batch(0, 8, 0, 8), data.fingerprint
+
+
+def is_same(one, other) -> bool:
+  return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+  ("changes", "same_training", "same_evaluation"),
+  [
+    ({"seed": 3}, False, True),
+    ({"data.seed": 3}, False, True),
+    ({"seed": 3, "data.seed": 0}, True, True),
+    ({"data.holdout_seed": 3}, False, False),
+  ],
+)
+def test_runs_with_other_seeds_are_scored_on_the_same_predictions(tiny_config, changes, same_training, same_evaluation):
+  train, valid, fingerprint = first_batches(tiny_config)
+  other_train, other_valid, other_fingerprint = first_batches(tiny_config, **changes)
+  assert is_same(train, other_train) == same_training
+  assert is_same(valid, other_valid) == same_evaluation
+  assert (fingerprint == other_fingerprint) == same_evaluation  # one prepared set

@@ -290,7 +290,7 @@ def test_the_text_is_read_twice_at_most(tmp_path, word_source, word_tokenizer, m
   data = dict(
     source=word_source.spec, text_key="text", tokenizer="train:wordpiece:30", cache_dir=str(tmp_path / "cache")
   )
-  data |= dict(max_length=32, short_seq_prob=0.1, layout="auto", valid_fraction=1e-9)
+  data |= dict(max_length=32, short_seq_prob=0.1, layout="auto", valid_fraction=1e-9, holdout_seed=0)
   config = ml_collections.ConfigDict(data)
   directory, _ = prepare_from_config(config, processes=1)
   assert set(reads.values()) == {2}
