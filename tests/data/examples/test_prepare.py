@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from albert_jax.data.examples import finish, writer
+from albert_jax.data.examples import encode, finish, writer
 from albert_jax.data.examples import prepare as prepare_module
 from albert_jax.data.examples.chunks import ExampleSettings, stable_hash
 from albert_jax.data.examples.encode import DocumentEncoder
@@ -155,6 +155,26 @@ def test_held_out_documents_are_a_stable_share(word_tokenizer):
   assert held_out(0) == held_out(0)
   assert 800 < len(held_out(0)) < 1200
   assert len(held_out(0) & held_out(1)) < 100
+
+
+def test_text_goes_through_the_tokenizer_in_bounded_parts(word_tokenizer, monkeypatch):
+  documents = [(str(i), "\n".join(f"w{j} w{i}" for j in range(20))) for i in range(5)]
+  coder = DocumentEncoder(word_tokenizer, SETTINGS, "sentences", 0)
+  whole = [*coder.encode(documents)]
+  sizes = []
+  encode_batch = word_tokenizer.encode_batch
+  monkeypatch.setattr(encode, "CHARACTERS_AT_ONCE", 50)
+  monkeypatch.setattr(
+    word_tokenizer, "encode_batch", lambda texts: sizes.append(sum(map(len, texts))) or encode_batch(texts)
+  )
+  parts = [*coder.encode(documents)]
+  assert max(sizes) <= 50
+  assert len(sizes) > 5
+  for (split, examples), (other_split, others) in zip(whole, parts, strict=True):
+    assert split == other_split
+    for one, other in zip(examples, others, strict=True):
+      for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
 
 
 def test_documents_without_tokens_are_an_input_error(tmp_path, word_tokenizer):
