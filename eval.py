@@ -21,9 +21,9 @@ from albert_jax.runtime import distributed
 from albert_jax.runtime.compilation import keep_compiled
 from albert_jax.runtime.memory import reuse_memory
 from albert_jax.tasks import make_task, resolve
+from albert_jax.training.evaluation import infer, score
 from albert_jax.training.init_from import Pretrained, init_from
-from albert_jax.training.loop import infer
-from albert_jax.training.metrics import summary
+from albert_jax.training.log.metrics import summary
 from albert_jax.training.program import Program, make_program
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, instead of a run's own.")
@@ -44,7 +44,7 @@ def main(_: list[str]) -> None:
   for split, rows in {**data.evaluations, **data.unlabelled}.items():
     means, outputs = infer(program, params, rows)
     if split in data.evaluations:
-      results[split] = {**program.task.metrics(means), **program.task.scores(split, outputs)}
+      results[split] = score(program, split, means, outputs)
       print(f"{split}, {start.about}: {summary(results[split])}")
     if _PREDICTIONS.value:
       folder = Path(_PREDICTIONS.value)

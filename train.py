@@ -1,4 +1,4 @@
-"""Trains what a config describes, or goes on where the same command left off.
+"""Trains what a config describes, or resumes where the same command left off.
 
 python train.py --config=configs/NAME.py[:arguments] [--workdir=DIR] [--config.key=value …] [--dry_run]
 
@@ -39,11 +39,11 @@ def main(_: list[str]) -> None:
   """Builds the program and runs it."""
   distributed.initialize()
   reuse_memory()
-  with preemption.handled(distributed.peers()):
-    run(_CONFIG.value)
+  with preemption.handled(distributed.peers()) as notices:
+    run(_CONFIG.value, notices)
 
 
-def run(config: ml_collections.ConfigDict) -> None:
+def run(config: ml_collections.ConfigDict, notices: preemption.Notices) -> None:
   """Does with a config what the flags ask for."""
   start = resolve(config, open_pretrained(config.init_from) if config.init_from else None)
   check_allowed(config, _ALLOW.value)
@@ -68,9 +68,9 @@ def run(config: ml_collections.ConfigDict) -> None:
     if jax.process_index() == 0:
       print(report)
   elif config.seeds > 1:
-    train_seeds(make, config, workdir, start, allow_changes=_ALLOW.value)
+    train_seeds(make, config, workdir, start, allow_changes=_ALLOW.value, notices=notices)
   else:
-    train(make(config), workdir, start, allow_changes=_ALLOW.value)
+    train(make(config), workdir, start, allow_changes=_ALLOW.value, notices=notices)
 
 
 if __name__ == "__main__":

@@ -90,12 +90,14 @@ def _measure_steps(times: Times, program: Program):
   """Takes a few steps on random rows; returns the last state."""
   batch = _random_batch(program)
   unguarded = dataclasses.replace(program)
-  with mock.patch.object(step, "apply_if", lambda _, update, *arguments: update(*arguments)):
-    jax.block_until_ready(unguarded.train_step(program.init(0), batch))  # compiles
-  state, _ = jax.block_until_ready(program.train_step(program.init(0), batch))
+  with mock.patch.object(step, "apply_if", lambda _, update, *arguments, branch: update(*arguments)):
+    jax.block_until_ready(unguarded.train_step(program.init(0), batch, unguarded.hyper))  # compiles
+  state, _ = jax.block_until_ready(program.train_step(program.init(0), batch, program.hyper))
   for _ in range(_REPEATS.value):
     for name, train_step in (("step", program.train_step), ("step without the guard", unguarded.train_step)):
-      state, _ = measure(times, name, lambda state=state, take=train_step: jax.block_until_ready(take(state, batch)))
+      state, _ = measure(
+        times, name, lambda state=state, take=train_step: jax.block_until_ready(take(state, batch, program.hyper))
+      )
   return state
 
 

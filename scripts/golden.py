@@ -86,7 +86,7 @@ def compute(config) -> dict:
   hashes |= {split: digest_fields(batch) for split, batch in evaluations.items()}
   losses = []
   for batch in batches:
-    state, terms = program.train_step(state, batch)
+    state, terms = program.train_step(state, batch, program.hyper)
     parts = [jax.device_get(terms[part]) for part in program.task.losses]
     losses.append(sum(float(total) / float(weight) for total, weight in parts).hex())
   return {**hashes, "losses": losses, "params after": digest(state.params)}

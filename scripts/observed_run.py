@@ -26,7 +26,7 @@ from albert_jax.data.pretraining.rows import PretrainingRows
 from albert_jax.runtime import preemption
 from albert_jax.tasks.pretrain import PretrainTask
 from albert_jax.training import loop
-from albert_jax.training.step_log import CompiledSteps
+from albert_jax.training.compiled_step import CompiledStep
 
 PHASE, ROWS, STATES, LOG = "phase", "rows.txt", "states.jsonl", "log"
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,24 +146,21 @@ def _observe(run: Path, stop: int) -> None:
 
     return observed
 
-  take_step, advance, load = CompiledSteps.__call__, loop._Run.advance, PretrainTask.load_data
+  advance, load = loop._advance, PretrainTask.load_data
 
-  def step(self, *arguments):
-    return (take_step if self._compiled else within("compile", take_step))(self, *arguments)
-
-  def observed_advance(self):
-    _tell_state(run, self._state)
+  def observed_advance(under_way, *arguments):
+    _tell_state(run, under_way.state)
     try:
-      advance(self)
+      advance(under_way, *arguments)
     finally:
-      _tell_state(run, self._state)
+      _tell_state(run, under_way.state)
 
   def load_data(self):
     data = load(self)
     return dataclasses.replace(data, train=_ObservedRows(data.train, run / ROWS))
 
-  CompiledSteps.__call__ = step
-  loop._Run.advance = observed_advance
+  CompiledStep.compile_for = within("compile", CompiledStep.compile_for)
+  loop._advance = observed_advance
   loop.evaluate = within("eval", loop.evaluate)
   Checkpoints.save = within("save", Checkpoints.save)
   PretrainTask.load_data = load_data

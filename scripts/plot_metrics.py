@@ -19,7 +19,7 @@ from albert_jax import cli
 from albert_jax.config import load_config
 from albert_jax.errors import InputError
 from albert_jax.files import new_file
-from albert_jax.training.metrics import FILE
+from albert_jax.training.log.metrics import FILE
 
 METRICS = {
   "mlm_loss": "masked-LM loss (nats)",

@@ -46,7 +46,7 @@ def test_every_config_traces(name, arguments):
   config = get_config(name, arguments)
   program = make_program(config, make_task(config))
   specs = program.task.batch_specs(config.train.batch_size)
-  traced = program.train_step.trace(program.state, specs)
+  traced = program.train_step.trace(program.state, specs, program.hyper)
   state, terms = traced.out_info
   assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == jax.tree.map(lambda x: (x.shape, x.dtype), program.state)
   assert {*program.task.losses, "grad_norm", "learning_rate", "fill"} <= set(terms)

@@ -42,7 +42,7 @@ def test_every_config_traces(name, arguments, test, tmp_path):
       config.data.labels = ("a", "b")
   program = make_program(config, make_task(config))
   specs = program.task.batch_specs(config.train.batch_size)
-  _, terms = jax.eval_shape(program.train_step, program.state, specs)
+  _, terms = jax.eval_shape(program.train_step, program.state, specs, program.hyper)
   assert {"loss", "fill", "grad_norm"} <= set(terms)
   _, outputs = jax.eval_shape(program.eval_step, program.state.params, specs)
   assert set(outputs) == {"logits", "labels"}

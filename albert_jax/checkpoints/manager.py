@@ -23,7 +23,6 @@ from jax.experimental import multihost_utils
 from albert_jax.checkpoints import manifest
 from albert_jax.errors import InputError
 from albert_jax.messages import say
-from albert_jax.training.step import TrainState
 
 FOLDER = "checkpoints"
 _ITEM = "default"  # Orbax's name for the arrays in the folder of a step
@@ -88,7 +87,7 @@ class Checkpoints:
     """Whether `every` asks for a checkpoint of this step."""
     return step % self._every == 0
 
-  def save(self, state: TrainState, step: int) -> None:
+  def save(self, state: Any, step: int) -> None:
     """Starts to write the state of a step, in the place of what is there of this step.
 
     The arrays are copied off the devices before this returns, so the state may be donated to the next step.
@@ -106,7 +105,7 @@ class Checkpoints:
       self._problems.pop(step, None)
       self._manager.save(step, args=ocp.args.PyTreeSave(_to_plain(state)), force=True)
 
-  def restore(self, state: TrainState, step: int | None = None) -> TrainState:
+  def restore(self, state: Any, step: int | None = None) -> Any:
     """Reads a checkpoint.
 
     Args:
@@ -279,7 +278,7 @@ def _way_out(path: Path) -> str:
   )
 
 
-def _to_plain(state: TrainState) -> dict:
+def _to_plain(state: Any) -> dict:
   return serialization.to_state_dict(state)
 
 

@@ -1,23 +1,26 @@
-"""A step of a run once more, to look into it. Writes nothing."""
+"""Repeats a step of a run, to look into it. Writes nothing."""
 
 import hashlib
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.config import differences, load_config
 from albert_jax.errors import InputError
 from albert_jax.messages import say
+from albert_jax.models.param import path_name
 from albert_jax.runtime.distributed import check_same
+from albert_jax.training.device_batches import device_batches
 from albert_jax.training.init_from import Pretrained
-from albert_jax.training.loop import device_batches, new_state
-from albert_jax.training.metrics import without_nan
-from albert_jax.training.parameters import path_name
+from albert_jax.training.log.metrics import without_nan
+from albert_jax.training.log.skips import step_metrics
+from albert_jax.training.loop import new_state
 from albert_jax.training.program import Program
-from albert_jax.training.skips import step_metrics
-from albert_jax.training.step import TrainState
+from albert_jax.training.sharding import replicated
+from albert_jax.training.step import TrainState, make_gradient
 from albert_jax.training.task import Rows
 
 
@@ -49,10 +52,24 @@ def replay(program: Program, workdir: str, step: int, start: Pretrained | None =
   first, size = int(state.step), program.config.train.batch_size
   for number, batch in enumerate(device_batches(program, data.train, first, step, size=size), first + 1):
     if number == step:
-      counts = jax.device_get(program.count_nonfinite(state, batch))
-    state, terms = program.train_step(state, batch)
+      counts = jax.device_get(_count_nonfinite(program)(state, batch, program.hyper))
+    state, terms = program.train_step(state, batch, program.hyper)
   metrics = {name: float(value) for name, value in step_metrics(program.task, terms).items()}
   return _report(step, first, _digests(data.train, step - 1, size), metrics, counts)
+
+
+def _count_nonfinite(program: Program):
+  """Jitted: (state, batch, hyper) → for each parameter, how many of its and its gradient's entries are not finite."""
+  microbatches = program.config.train.microbatches
+  gradient = make_gradient(program.task, microbatches=microbatches, place_batch=program.place_batch)
+
+  def count(state, batch, hyper):
+    trees = {"parameter": state.params, "gradient": gradient(state, batch, hyper)[0]}
+    return jax.tree.map(lambda leaf: jnp.sum(~jnp.isfinite(leaf)), trees)
+
+  everywhere = replicated(program.mesh)
+  in_shardings = (program.shardings, program.batch_sharding, everywhere)
+  return jax.jit(program.placed(count), in_shardings=in_shardings, out_shardings=everywhere)
 
 
 def _restore_before(step: int, program: Program, workdir: str, start: Pretrained | None) -> TrainState:

@@ -11,6 +11,8 @@ import ml_collections
 from albert_jax.config import adopt_earlier
 from albert_jax.files import new_file
 from albert_jax.messages import say
+from albert_jax.runtime.supervisor import NoticeBoard
+from albert_jax.training.compiled_step import Executables
 from albert_jax.training.init_from import Pretrained
 from albert_jax.training.loop import train
 from albert_jax.training.program import Program
@@ -25,6 +27,7 @@ def train_seeds(
   start: Pretrained | None,
   *,
   allow_changes: Sequence[str] = (),
+  notices: NoticeBoard | None = None,
 ) -> dict[str, dict[str, dict]]:
   """Trains with the seeds `seed` … `seed + seeds − 1`, each in its folder `WORKDIR/seed_N`.
 
@@ -34,11 +37,12 @@ def train_seeds(
     workdir: `seeds.json` is written here; seeds that are already trained are only evaluated again.
     start: where each run takes its first parameters from.
     allow_changes: as in `train`.
+    notices: as in `train`.
 
   Returns:
     mean, standard deviation (of a sample) and the values of each metric, by split.
   """
-  results = []
+  results, executables = [], Executables()  # the step is the same for all seeds
   for seed in range(config.seed, config.seed + config.seeds):
     own = config.copy_and_resolve_references()
     with own.unlocked():
@@ -46,7 +50,8 @@ def train_seeds(
     say(f"seed {seed}")
     folder = str(Path(workdir) / f"seed_{seed}")
     adopt_earlier(own, folder, allow_changes)
-    results.append(train(make(own), folder, start, allow_changes=allow_changes))
+    more = dict(allow_changes=allow_changes, notices=notices, executables=executables)
+    results.append(train(make(own), folder, start, **more))
   found = {split: _spread([result[split] for result in results]) for split in results[0]}
   if jax.process_index() == 0:
     with new_file(Path(workdir) / FILE) as path:

@@ -181,6 +181,7 @@ _TRAIN = {
   ),
   "deterministic": Field(False, "GPUs: slower, and repeatable bit by bit, as CPUs and TPUs are.", free=True),
   "compiler_options": Field("", "Of XLA for the train step: xla_NAME=VALUE,…", free=True),
+  "profile": Field("", "Steps of which a profiler trace is taken, such as 10-15.", free=True),
 }
 
 _OPTIMIZER = {

@@ -16,7 +16,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_ma
 
 from albert_jax.errors import InputError
 from albert_jax.models.dropout import dropout
-from albert_jax.models.logical_sharding import constrain, current
+from albert_jax.models.logical_sharding import constrain, current_rules, map_shards
 
 SPLASH_BLOCK = 128  # lengths are multiples of it
 SPLASH_LARGEST_BLOCK = 512
@@ -52,10 +52,10 @@ def attend(
   Raises:
     InputError: the implementation cannot do this.
   """
-  has_dropout = rng is not None and dropout_rate > 0
+  has_dropout, platform = rng is not None and dropout_rate > 0, current_rules().platform
   name = select_attention(
     implementation,
-    platform=current().platform,
+    platform=platform,
     dtype=v_BSHK.dtype,
     length=q_BTHK.shape[1],
     head_dim=q_BTHK.shape[3],
@@ -65,8 +65,8 @@ def attend(
     return _xla(q_BTHK, k_BSHK, v_BSHK, example_ids_BT, dropout_rate if has_dropout else 0.0, rng)
   if name == "cudnn":
     return _cudnn(q_BTHK, k_BSHK, v_BSHK, example_ids_BT, packed)
-  return current().per_shard(
-    functools.partial(_splash, interpret=current().platform == "cpu"),
+  return map_shards(
+    functools.partial(_splash, interpret=platform == "cpu"),
     (q_BTHK, k_BSHK, v_BSHK, example_ids_BT),
     ("BTHK", "BSHK", "BSHK", "BT"),
     "BTHK",

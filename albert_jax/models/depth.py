@@ -1,7 +1,7 @@
 """What each layer has for itself on weights that it may share: low-rank additions, an embedding, a residual scale.
 
-Its parameters are stacks with one entry for each layer. They are created after all others, and at step 0 a model with
-them is, bit for bit, the model without.
+Its parameters are stacks with one entry for each layer. They are drawn from a random stream of their own, and at step 0
+a model with them is, bit for bit, the model without.
 """
 
 import jax
@@ -21,7 +21,7 @@ class LowRank(nnx.Module):
     self, config: EncoderConfig, inputs: tuple[int, ...], outputs: tuple[int, ...], axes: str, rngs: nnx.Rngs
   ):
     layers, rank = config.layers, config.depth.lora
-    self.a = weight(f"G{axes[: len(inputs)]}R", (layers, *inputs, rank), rngs)
+    self.a = weight(f"G{axes[: len(inputs)]}R", (layers, *inputs, rank), rngs, stream="depth")
     self.b = constant(f"GR{axes[len(inputs) :]}", (layers, rank, *outputs), 0.0, is_vector=False)
 
 

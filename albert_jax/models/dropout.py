@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from albert_jax.models.logical_sharding import current
+from albert_jax.models.logical_sharding import current_rules
 
 _LEVELS = 1 << 16
 
@@ -15,7 +15,7 @@ def dropout(x: jax.Array, rate: float, rng: jax.Array | None) -> jax.Array:
   """
   if rng is None or rate == 0:
     return x
-  if current().platform == "tpu" or x.shape[-1] % 2:
+  if current_rules().platform == "tpu" or x.shape[-1] % 2:
     return _scaled(x, jax.random.bernoulli(rng, 1 - rate, x.shape), 1 - rate)
   dropped = max(1, round(rate * _LEVELS))
   return _scaled(x, _half_words(rng, x.shape) >= dropped, 1 - dropped / _LEVELS)

@@ -12,7 +12,7 @@ from albert_jax.models import sharing
 from albert_jax.models.attention import attend
 from albert_jax.models.depth import Depth, add_embedding, fixed_inputs, own_of
 from albert_jax.models.layers import Attend, Attention, Embeddings, FeedForward
-from albert_jax.models.logical_sharding import current
+from albert_jax.models.logical_sharding import current_rules
 from albert_jax.models.sizes import EncoderConfig
 
 # The parts of a layer in the order in which it applies them.
@@ -101,7 +101,7 @@ class Encoder(nnx.Module):
     # A loop saves what the backward pass needs by copying it, which costs CPUs a tenth of a step; a TPU's compiler does
     # better, and takes long over many layers.
     loop = self.config.layer_loop
-    is_unrolled = loop == "unroll" or (loop == "auto" and current().platform != "tpu")
+    is_unrolled = loop == "unroll" or (loop == "auto" and current_rules().platform != "tpu")
     if self.config.remat != "none":
       layer = jax.checkpoint(layer, policy=_REMAT_POLICIES[self.config.remat], prevent_cse=is_unrolled)
     unroll = self.config.layers if is_unrolled else 1

@@ -17,10 +17,14 @@ def gather(x_BTD: jax.Array, positions_BM: jax.Array) -> jax.Array:
   return constrain(jnp.take_along_axis(x_BTD, positions_BM[:, :, None], axis=1), "BMD")
 
 
-def encode(encoder: Encoder, batch: dict[str, jax.Array], rng: jax.Array | None) -> jax.Array:
-  """x_BTD, the rows of a batch encoded; the N of `cls_positions` tells how many examples a row may hold, 1 without."""
+def encode(encoder: Encoder, batch: dict[str, jax.Array], rng: jax.Array | None, *, collect: bool = False):
+  """Encodes the rows of a batch: x_BTD, or what `Encoder` returns to collect.
+
+  A row may hold as many examples as `cls_positions` has columns, N; one if there is no such field.
+  """
   packed = "cls_positions" in batch and batch["cls_positions"].shape[1] > 1
-  return encoder(batch["tokens"], batch["token_type_ids"], batch["example_ids"], batch["positions"], rng, packed=packed)
+  fields = (batch[name] for name in ("tokens", "token_type_ids", "example_ids", "positions"))
+  return encoder(*fields, rng, packed=packed, collect=collect)
 
 
 class MaskedLMHead(nnx.Module):

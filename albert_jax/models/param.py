@@ -13,6 +13,8 @@ from flax import nnx, traverse_util
 # Standard deviation of the normal before its tails beyond two are cut off (arXiv 1810.04805, released code).
 INIT_STDDEV = 0.02
 
+_DEPTH_STREAM = 2**31 - 1  # beyond the numbers that the other parameters' keys are folded from
+
 _truncated_normal = jax.nn.initializers.truncated_normal(INIT_STDDEV)
 
 
@@ -34,9 +36,9 @@ class Axes:
     return self.letters.startswith("G")
 
 
-def weight(letters: str, shape: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Param:
-  """A float32 weight with the truncated normal initialisation."""
-  return nnx.Param(_truncated_normal(rngs.params(), shape, jnp.float32), axes=Axes(letters))
+def weight(letters: str, shape: tuple[int, ...], rngs: nnx.Rngs, *, stream: str = "params") -> nnx.Param:
+  """A float32 weight with the truncated normal initialisation, drawn from a stream of `rngs`."""
+  return nnx.Param(_truncated_normal(rngs[stream](), shape, jnp.float32), axes=Axes(letters))
 
 
 def constant(letters: str, shape: tuple[int, ...], value: float, *, is_vector: bool = True) -> nnx.Param:
@@ -45,8 +47,11 @@ def constant(letters: str, shape: tuple[int, ...], value: float, *, is_vector: b
 
 
 def init_params(make: Callable[[nnx.Rngs], nnx.Module], rng: jax.Array) -> dict:
-  """New parameters of a module: a nested dict of float32 arrays."""
-  return nnx.to_pure_dict(nnx.state(make(nnx.Rngs(rng))))
+  """New parameters of a module: a nested dict of float32 arrays.
+
+  What a layer has for itself (`depth`) is drawn from a stream of its own, so that it changes no other draw.
+  """
+  return nnx.to_pure_dict(nnx.state(make(nnx.Rngs(rng, depth=jax.random.fold_in(rng, _DEPTH_STREAM)))))
 
 
 def abstract_module(make: Callable[[nnx.Rngs], nnx.Module]) -> nnx.GraphDef:
@@ -69,3 +74,13 @@ def param_axes(make: Callable[[nnx.Rngs], nnx.Module]) -> dict:
       raise ValueError(f"Parameter {name} of shape {shape} must declare a letter for each axis, it has {letters}.")
     found[path] = axes
   return traverse_util.unflatten_dict(found)
+
+
+def path_name(path) -> str:
+  """A path in a tree of parameters as "encoder/attn/query/kernel"."""
+  return "/".join(str(getattr(entry, "key", getattr(entry, "name", entry))) for entry in path)
+
+
+def count(params) -> int:
+  """The number of scalars in a tree of arrays or their shapes."""
+  return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -149,25 +149,10 @@ def _thread(function: Callable[[], object]) -> threading.Thread:
   return thread
 
 
-_current: Notices | None = None
-
-
-def check() -> None:
-  """A point at which every process of the job has done the same; raises `Stop` if it is the one to stop at."""
-  if _current is not None:
-    _current.check()
-
-
-def graceful() -> contextlib.AbstractContextManager[None]:
-  """Within the context, signals wait for a `check`."""
-  return _current.graceful() if _current is not None else contextlib.nullcontext()
-
-
 @contextlib.contextmanager
-def handled(peers: Peers) -> Iterator[None]:
+def handled(peers: Peers) -> Iterator[Notices]:
   """Takes SIGTERM and SIGINT as notices within the context, which the main thread must enter."""
-  global _current
-  _current = notices = Notices(peers)
+  notices = Notices(peers)
   reader, writer = socket.socketpair()
   writer.setblocking(False)
   old_writer = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
@@ -181,10 +166,9 @@ def handled(peers: Peers) -> Iterator[None]:
   _thread(listen_to_signals)
   try:
     with contextlib.closing(notices):
-      yield
+      yield notices
   finally:
     for number, handler in old_handlers.items():
       signal.signal(number, handler)
     signal.set_wakeup_fd(old_writer)
     writer.close()
-    _current = None

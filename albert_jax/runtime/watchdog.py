@@ -22,14 +22,15 @@ class Watchdog:
   """Waits for signs of life, in a thread of its own.
 
   Args:
-    timeout: seconds without one after which the process ends.
+    timeout: seconds without one after which the process ends; 0 = never.
   """
 
   def __init__(self, timeout: float):
     self._timeout = self._allowance = timeout
     self._stopped = threading.Event()
     self.beat()
-    threading.Thread(target=self._watch, daemon=True).start()
+    if timeout:
+      threading.Thread(target=self._watch, daemon=True).start()
 
   def beat(self) -> None:
     """A sign of life."""
@@ -58,30 +59,11 @@ class Watchdog:
         os._exit(EXIT_CODE)
 
 
-_current: Watchdog | None = None
-
-
-def beat() -> None:
-  """A sign of life: a step or an evaluation batch has come back from the devices."""
-  if _current is not None:
-    _current.beat()
-
-
-def slow() -> contextlib.AbstractContextManager[None]:
-  """Allows what is done in the context `SLOW` seconds."""
-  return _current.slow() if _current is not None else contextlib.nullcontext()
-
-
 @contextlib.contextmanager
-def watching(timeout: float) -> Iterator[None]:
+def watching(timeout: float) -> Iterator[Watchdog]:
   """Ends the process when `beat` is not called for `timeout` seconds within the context; 0 = never."""
-  global _current
-  if not timeout:
-    yield
-    return
-  _current = watchdog = Watchdog(timeout)
+  watchdog = Watchdog(timeout)
   try:
-    yield
+    yield watchdog
   finally:
     watchdog.stop()
-    _current = None

@@ -1,5 +1,7 @@
 """Terms that several tasks report: (sum, weight) pairs by name."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -7,8 +9,10 @@ from albert_jax.training.task import Batch, Terms
 
 
 def fill(batch: Batch) -> Terms:
-  """`fill`, the share of positions that are not padding."""
-  return {"fill": (jnp.sum(batch["example_ids"] > 0, dtype=jnp.float32), jnp.float32(batch["example_ids"].size))}
+  """`fill`, the share of positions that are not padding, in the rows that are not empty."""
+  is_real = batch["example_ids"] > 0
+  rows = jnp.sum(jnp.any(is_real, axis=tuple(range(1, is_real.ndim))), dtype=jnp.float32)
+  return {"fill": (jnp.sum(is_real, dtype=jnp.float32), rows * math.prod(is_real.shape[1:]))}
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, weights: jax.Array, prefix: str = "") -> Terms:

@@ -1,240 +1,252 @@
-"""The training loop, and evaluation. Every task shares them."""
+"""The training loop. Every task shares it."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from albert_jax.checkpoints.manager import Checkpoints
-from albert_jax.data.loader import prefetch
 from albert_jax.data.tokenizers.hf_folder import FOLDER as TOKENIZER_FOLDER
 from albert_jax.data.tokenizers.hf_folder import save_tokenizer
 from albert_jax.errors import InputError
 from albert_jax.runtime import distributed, preemption, watchdog
+from albert_jax.runtime.supervisor import NoNotices, NoticeBoard, Supervisor
 from albert_jax.training.best import BestCheckpoint
+from albert_jax.training.compiled_step import CompiledStep, Executables
+from albert_jax.training.device_batches import device_batches
+from albert_jax.training.evaluation import Results, evaluate
 from albert_jax.training.init_from import Pretrained, init_from
-from albert_jax.training.metrics import MetricAccumulator, Progress, Writer, logged_splits, summary
+from albert_jax.training.log.metrics import Progress, Writer, logged_splits, summary
+from albert_jax.training.log.profiler import Profiler
+from albert_jax.training.log.step_log import StepLog, is_due
 from albert_jax.training.program import Program
 from albert_jax.training.run_signature import check_signature, save_signature
-from albert_jax.training.sharding import batch_shards, local_rows, to_devices
-from albert_jax.training.step import TrainState
-from albert_jax.training.step_log import CompiledSteps, StepLog, is_due
-from albert_jax.training.task import Batch, Outputs, Rows
-
-Results = dict[str, dict[str, float]]  # metrics by split
+from albert_jax.training.step import TrainState, check_finite
+from albert_jax.training.task import TaskData
 
 
 def train(
-  program: Program, workdir: str, start: Pretrained | None = None, *, allow_changes: Sequence[str] = ()
+  program: Program,
+  workdir: str,
+  pretrained: Pretrained | None = None,
+  *,
+  allow_changes: Sequence[str] = (),
+  notices: NoticeBoard | None = None,
+  executables: Executables | None = None,
 ) -> Results:
   """Trains to the last step, from the newest checkpoint of the workdir if there is one.
 
   Args:
     program: what to train.
     workdir: folder of the run.
-    start: where a new run takes its first parameters from; those it lacks are new.
-    allow_changes: what may differ from the run in the workdir, fields as in `identity.check_signature`.
+    pretrained: where a new run takes its first parameters from; those it lacks are new.
+    allow_changes: what may differ from the run in the workdir, fields as in `run_signature.check_signature`.
+    notices: tells when the run is to be saved and to end, see `preemption`; by default nothing does.
+    executables: compiled programs of earlier runs; a step that differs in learning rate and seed only is found there.
 
   Returns:
     The metrics of the last evaluation, or of the best one if `eval.metric` names what is best, by split.
 
   Raises:
-    InputError: the workdir holds another run, or too many steps in a row were skipped.
+    InputError: the workdir holds another run, or too many consecutive steps were skipped.
     SystemExit: with `preemption.EXIT_CODE`; the run is saved.
   """
-  run = _Run(program, workdir, start, allow_changes)
-  with watchdog.watching(program.config.train.timeout):
-    with preemption.graceful():
-      try:
-        run.advance()
-      except preemption.Stop:
-        run.save()
-        run.close()
-        raise SystemExit(preemption.EXIT_CODE) from None
-      except BaseException:
-        run.drain()
-        raise
-    return run.finish()
+  notices = notices or NoNotices()
+  step = CompiledStep(program, executables)  # checks the batch size
+  with contextlib.ExitStack() as stack:
+    run = resume_or_start(program, workdir, pretrained, allow_changes)
+    stack.callback(run.close_log)
+    supervisor = Supervisor(stack.enter_context(watchdog.watching(program.config.train.timeout)), notices)
+    stack.enter_context(notices.graceful())
+    try:
+      _advance(run, step, supervisor)
+      run.close_checkpoints(supervisor)
+    except preemption.Stop:
+      run.save(supervisor)
+      run.close_checkpoints(supervisor)
+      raise SystemExit(preemption.EXIT_CODE) from None
+    except BaseException:
+      run.drain(supervisor)
+      raise
+    return _final_results(run, supervisor)
 
 
-class _Run:
-  """A run under way: what lasts from step to step."""
+@dataclasses.dataclass
+class Run:
+  """A run under way.
 
-  def __init__(self, program: Program, workdir: str, start: Pretrained | None, allow_changes: Sequence[str]):
-    config = program.config
-    self._program = program
-    self._train_step = CompiledSteps(program)  # checks the batch size
-    self._data = data = program.task.load_data()  # whatever is wrong with it shows before anything is written
-    distributed.check_same("training data", data.fingerprint)
-    self._checkpoints = Checkpoints(
-      workdir, every=config.checkpoint.every, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every
-    )
-    self._step = first = self._checkpoints.latest() or 0
-    self._saved = first
-    if first > program.steps:
-      raise InputError(f"{workdir} is at step {first}, beyond train.steps {program.steps}: raise it to go on.")
-    changes = check_signature(workdir, config, data, allow_changes) if first else {}
-    self._is_evaluated = distributed.value_of_first(set(data.evaluations) <= logged_splits(workdir, first))
-    self._writer, self._progress = Writer(workdir, first_step=first), Progress(first, program.steps)
-    self._best = BestCheckpoint(workdir, metric=config.eval.metric, patience=config.eval.patience, first_step=first)
-    for key, (old, new) in changes.items():
-      self._progress.say(f"{key} was {old}, from here on it is {new}")
-    if jax.process_index() == 0:
-      save_signature(workdir, config, data)
-      save_tokenizer(data.tokenizer, Path(workdir) / TOKENIZER_FOLDER)
-    self._state = (
-      self._checkpoints.restore(program.state, first) if first else new_state(program, start, self._progress.say)
-    )
-    if first:
-      self._progress.say(f"resumed {workdir} at step {first}")
-    in_a_row = int(self._state.guard.in_a_row)
-    self._window = StepLog(program, self._writer, self._progress, bad_in_a_row=in_a_row)
-    self._results: Results = {}
+  Attributes:
+    program: what is trained.
+    workdir: its folder.
+    data: what it is trained on.
+    checkpoints: on disk.
+    best: the best checkpoint by `eval.metric`.
+    writer: of metrics.jsonl.
+    progress: on the terminal.
+    state: the train state, after `step`.
+    step: the number of steps done.
+    saved: the step of the newest checkpoint.
+    must_evaluate: whether the evaluation of `step` is missing, since the run was saved because of a notice.
+    results: of the last evaluation.
+  """
 
-  def advance(self) -> None:
-    """Trains to the last step, or until patience runs out."""
-    program, best = self._program, self._best
-    if self._step and not self._is_evaluated and is_due(self._step, program.eval_every, program.steps):
-      self._evaluate()  # it was saved because of a notice
-    last = self._step if best.exhausted else program.steps
-    size = program.config.train.batch_size
-    with contextlib.closing(device_batches(program, self._data.train, self._step, last, size=size)) as batches:
-      for step, batch in enumerate(batches, self._step + 1):
-        self._state, terms = self._train_step(self._state, batch, self._window, self._progress)
-        self._step = step
-        self._window.add(step, terms)
-        self._progress.step()
-        preemption.check()
-        if is_due(step, program.eval_every, program.steps):
-          self._evaluate()
-        if self._checkpoints.is_due(step) or step == program.steps or best.exhausted:
-          self.save()
-        if best.exhausted:
-          patience, metric = program.config.eval.patience, program.config.eval.metric
-          self._progress.say(f"stopped at step {step}: no better {metric} for {patience} evaluations")
-          break
+  program: Program
+  workdir: str
+  data: TaskData
+  checkpoints: Checkpoints
+  best: BestCheckpoint
+  writer: Writer
+  progress: Progress
+  state: TrainState
+  step: int
+  saved: int
+  must_evaluate: bool
+  results: Results = dataclasses.field(default_factory=dict)
 
-  def save(self) -> None:
-    """Starts to write a checkpoint, unless this step has one."""
-    if self._step != self._saved:
-      with self._window.paused(), watchdog.slow():
-        self._checkpoints.save(self._state, self._step)
-      self._saved = self._step
+  def save(self, supervisor: Supervisor) -> None:
+    """Starts to write a checkpoint, unless this step has one.
 
-  def drain(self) -> None:
+    Raises:
+      InputError: a parameter is not finite. Nothing is written.
+    """
+    if self.step != self.saved:
+      check_finite(self.state.params, self.step, self.saved)
+      with supervisor.slow():
+        self.checkpoints.save(self.state, self.step)
+      self.saved = self.step
+
+  def evaluate(self, supervisor: Supervisor) -> None:
+    """Evaluates the state, and keeps its parameters where they are the best."""
+    self.results = evaluate(self.program, self.state.params, self.data.evaluations, supervisor)
+    for split, metrics in self.results.items():
+      self.writer.write(self.step, split, metrics)
+    self.report(self.step, self.results)
+    with supervisor.slow():
+      self.best.add(self.step, self.results, self.state)
+
+  def report(self, step: int, results: Results, note: str = "") -> None:
+    """Prints the metrics of each split."""
+    for split, metrics in results.items():
+      self.progress.say(f"{note}{split} at step {step}: {summary(metrics)}")
+
+  def drain(self, supervisor: Supervisor) -> None:
     """Waits for what a failed run is still writing: it is good, and the next run may use the same folder."""
     try:
-      with watchdog.slow():
-        self._checkpoints.wait()
-    except Exception as error:  # the failure matters more
-      self._progress.say(f"warning: the newest checkpoint was not written: {error}")
+      with supervisor.slow():
+        self.checkpoints.wait()
+    except Exception as error:  # the failure that ends the run matters more
+      self.progress.say(f"warning: the newest checkpoint was not written: {error}")
 
-  def close(self) -> None:
+  def close_checkpoints(self, supervisor: Supervisor) -> None:
     """Waits for what is being written."""
-    with watchdog.slow():
-      self._checkpoints.close()
-      self._best.close()
-    self._progress.close()
-    self._writer.close()
+    with supervisor.slow():
+      self.checkpoints.close()
+      self.best.close()
 
-  def finish(self) -> Results:
-    """Closes the run; evaluates it where its best or last parameters have not just been."""
-    self.close()
-    best, state = self._best, self._state
-    if best.step is not None and (best.step != self._step or not self._results):
-      results = evaluate(self._program, best.params(self._program.state.params), self._data.evaluations)
-      _report(best.step, results, None, self._progress, "best, ")
-      return results
-    if not self._results:  # the run had already ended
-      self._results = evaluate(self._program, state.params, self._data.evaluations)
-      _report(self._step, self._results, None, self._progress)
-    return self._results
-
-  def _evaluate(self) -> None:
-    with self._window.paused():
-      self._results = evaluate(self._program, self._state.params, self._data.evaluations)
-      _report(self._step, self._results, self._writer, self._progress)
-      with watchdog.slow():
-        self._best.add(self._step, self._results, self._state)
+  def close_log(self) -> None:
+    """Ends the progress bar and closes metrics.jsonl."""
+    self.progress.close()
+    self.writer.close()
 
 
-def evaluate(program: Program, params, evaluations: Mapping[str, Rows]) -> Results:
-  """Metrics of each split, every row exactly once whatever the batch size and the mesh.
+def resume_or_start(
+  program: Program, workdir: str, pretrained: Pretrained | None, allow_changes: Sequence[str] = ()
+) -> Run:
+  """Opens the data and the workdir. Nothing in it changes before the checkpoint has been restored.
 
   Raises:
-    Stop: as `preemption.check`, which is called after each batch.
+    InputError: as `train`.
   """
-  results = {}
-  for split, rows in evaluations.items():
-    means, outputs = infer(program, params, rows)
-    with watchdog.slow():
-      results[split] = {**program.task.metrics(means), **program.task.scores(split, outputs)}
-  return results
+  config = program.config
+  data = program.task.load_data()  # whatever is wrong with it shows before anything is written
+  distributed.check_same("training data", data.fingerprint)
+  checkpoints = Checkpoints(
+    workdir, every=config.checkpoint.every, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every
+  )
+  newest = checkpoints.latest()
+  if newest == 0:
+    raise InputError(
+      f"{workdir} holds an imported model, and training there would remove it: give another --workdir, and "
+      f"--config.init_from={workdir}"
+    )
+  first = newest or 0
+  if first > program.steps:
+    raise InputError(f"{workdir} is at step {first}, beyond train.steps {program.steps}: raise it to go on.")
+  changes = check_signature(workdir, config, data, allow_changes) if first else {}
+  progress = Progress(first, program.steps)
+  state = checkpoints.restore(program.state, first) if first else new_state(program, pretrained, progress.say)
+  must_evaluate = not distributed.value_of_first(set(data.evaluations) <= logged_splits(workdir, first))
+  writer = Writer(workdir, first_step=first)
+  best = BestCheckpoint(workdir, metric=config.eval.metric, patience=config.eval.patience, first_step=first)
+  for key, (old, new) in changes.items():
+    progress.say(f"{key} was {old}, from here on it is {new}")
+  if jax.process_index() == 0:
+    save_signature(workdir, config, data)
+    save_tokenizer(data.tokenizer, Path(workdir) / TOKENIZER_FOLDER)
+  if first:
+    progress.say(f"resumed {workdir} at step {first}")
+  must_evaluate &= first > 0 and is_due(first, program.eval_every, program.steps)
+  return Run(program, workdir, data, checkpoints, best, writer, progress, state, first, first, must_evaluate)
 
 
-def infer(program: Program, params, rows: Rows) -> tuple[dict[str, float], Outputs]:
-  """The means of the terms over all rows, and the outputs of each row."""
-  meter, outputs = MetricAccumulator(), {}
-  shards = batch_shards(program.mesh)
-  size = -(-program.config.eval.batch_size // shards) * shards  # the last batch ends in empty rows
-  for batch in device_batches(program, rows, 0, -(-rows.num_rows // size), size=size):
-    with watchdog.slow():  # the first batch compiles
-      terms, found = program.eval_step(params, batch)
-    meter.add(terms)
-    for name, array in jax.device_get(found).items():
-      outputs.setdefault(name, []).extend(array)
-    jax.block_until_ready(terms)
-    watchdog.beat()
-    preemption.check()
-  return meter.means(), {name: arrays[: rows.num_rows] for name, arrays in outputs.items()}
+def _advance(run: Run, compiled: CompiledStep, supervisor: Supervisor) -> None:
+  """Trains to the last step, or until patience runs out."""
+  program, best, config = run.program, run.best, run.program.config
+  in_a_row = int(run.state.guard.in_a_row)
+  log = StepLog(program, run.writer, run.progress, supervisor, skipped_in_a_row=in_a_row)
+  profiler = Profiler(config.train.profile, run.workdir)
+  if run.must_evaluate:
+    run.evaluate(supervisor)
+  last = run.step if best.exhausted else program.steps
+  batches = device_batches(program, run.data.train, run.step, last, size=config.train.batch_size)
+  with contextlib.closing(batches), contextlib.closing(profiler):
+    for step, batch in enumerate(batches, run.step + 1):
+      if not compiled.is_compiled_for(batch):
+        with log.paused(), supervisor.slow():
+          run.progress.say(compiled.compile_for(batch))
+      with profiler.step(step):
+        run.state, terms = compiled(run.state, batch)
+      run.step = step
+      log.add(step, terms)
+      run.progress.step()
+      supervisor.check()
+      if is_due(step, program.eval_every, program.steps):
+        with log.paused():
+          run.evaluate(supervisor)
+      if run.checkpoints.is_due(step) or step == program.steps or best.exhausted:
+        with log.paused():
+          run.save(supervisor)
+      if best.exhausted:
+        patience, metric = config.eval.patience, config.eval.metric
+        run.progress.say(f"stopped at step {step}: no better {metric} for {patience} evaluations")
+        break
 
 
-def device_batches(program: Program, rows: Rows, start: int, stop: int, *, size: int) -> Iterator[Batch]:
-  """Batches start … stop − 1 on the devices, one ahead of the step that uses them.
-
-  Args:
-    program: gives mesh and config.
-    rows: of which this process makes its own part of each batch.
-    start: first batch.
-    stop: one past the last.
-    size: rows in a global batch.
-  """
-  first_row, last_row = local_rows(program.batch_sharding, size)
-
-  def make(step: int) -> dict[str, np.ndarray]:
-    return rows.batch(step, size, first_row, last_row)
-
-  data = program.config.data
-  ahead = None
-  for local in prefetch(make, start, stop, workers=data.workers, buffer=data.prefetch):
-    batch = to_devices(local, program.batch_sharding, size)
-    if ahead is not None:
-      yield ahead
-    ahead = batch
-  if ahead is not None:
-    yield ahead
+def _final_results(run: Run, supervisor: Supervisor) -> Results:
+  """The results of the best or the last parameters, which are evaluated if they have not just been."""
+  best = run.best
+  if best.step is not None and (best.step != run.step or not run.results):
+    params = best.params(run.program.state.params)
+    results = evaluate(run.program, params, run.data.evaluations, supervisor)
+    run.report(best.step, results, "best, ")
+    return results
+  if not run.results:  # the run had already ended
+    run.results = evaluate(run.program, run.state.params, run.data.evaluations, supervisor)
+    run.report(run.step, run.results)
+  return run.results
 
 
-def new_state(program: Program, start: Pretrained | None, say: Callable[[str], None]) -> TrainState:
-  """A state at step 0, with the parameters of the start as far as it has them."""
+def new_state(program: Program, pretrained: Pretrained | None, say: Callable[[str], None]) -> TrainState:
+  """A state at step 0, with the pretrained parameters as far as there are any."""
   state = program.init(program.config.seed)
-  if start is None:
+  if pretrained is None:
     return state
-  params, new, unused = init_from(start, state.params)
-  say(f"parameters from {start.about}")
+  params, new, unused = init_from(pretrained, state.params)
+  say(f"parameters from {pretrained.about}")
   if new:
     say(f"  not there, and so new: {', '.join(new)}")
   if unused:
     say(f"  not used: {', '.join(unused)}")
   return state._replace(params=params)
-
-
-def _report(
-  step: int, results: dict[str, dict[str, float]], writer: Writer | None, progress: Progress, note=""
-) -> None:
-  for split, metrics in results.items():
-    if writer is not None:
-      writer.write(step, split, metrics)
-    progress.say(f"{note}{split} at step {step}: {summary(metrics)}")

@@ -1,4 +1,4 @@
-"""Everything that a run computes with, built from a config and without allocating anything."""
+"""A config, resolved into what a run computes with. Nothing is allocated."""
 
 import dataclasses
 import functools
@@ -13,12 +13,12 @@ from jax.sharding import Mesh, NamedSharding
 from albert_jax.config import make_settings
 from albert_jax.errors import InputError
 from albert_jax.models.attention import select_attention
-from albert_jax.models.logical_sharding import placed_by
+from albert_jax.models.logical_sharding import use_rules
+from albert_jax.optim.optimizer import OptimizerSettings, make_optimizer, make_schedule
 from albert_jax.runtime.compilation import compiler_options
 from albert_jax.training import sharding, step
 from albert_jax.training.guard import GuardSettings
-from albert_jax.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
-from albert_jax.training.task import Task
+from albert_jax.training.task import Batch, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Program:
     task: gives the model, the loss and the data.
     mesh: the devices.
     optimizer: Optax's transformation.
-    schedule: learning rate by step.
+    schedule: learning rate by step, as a fraction of its peak.
     guard: which steps are skipped.
     steps: the length of the training.
     eval_every: steps between two evaluations; 0 = only at the end.
@@ -52,14 +52,22 @@ class Program:
   batch_sharding: NamedSharding
 
   @functools.cached_property
-  def init(self):
-    """Jitted: seed → a state at step 0, born where it belongs."""
+  def hyper(self) -> step.Hyper:
+    """What the config gives to the train step as an argument: programs that differ in nothing else are one program."""
+    return step.Hyper(jnp.float32(self.config.optimizer.learning_rate), jax.random.key(self.config.seed))
+
+  def init(self, seed: int) -> step.TrainState:
+    """Initial state, created with its shardings."""
+    return self._init(jax.random.key(seed))
+
+  @functools.cached_property
+  def _init(self):
     init = functools.partial(step.init_state, self.task, self.optimizer)
-    return jax.jit(init, static_argnums=0, out_shardings=self._shardings)
+    return jax.jit(init, out_shardings=self.shardings)
 
   @functools.cached_property
   def train_step(self):
-    """Jitted: (state, batch) → (state, terms); the old state's memory is given to the new.
+    """Jitted: (state, batch, hyper) → (state, terms); the old state's memory is given to the new.
 
     Raises:
       InputError: `train.batch_size` cannot be split over the mesh and the microbatches.
@@ -67,12 +75,18 @@ class Program:
     train = self.config.train
     sharding.check_batch_size("train.batch_size", train.batch_size, self.mesh, train.microbatches)
     function = step.make_train_step(
-      self.task, self.optimizer, self.schedule, guard=self.guard, **self._gradient_settings
+      self.task,
+      self.optimizer,
+      self.schedule,
+      guard=self.guard,
+      microbatches=train.microbatches,
+      branch=self.mesh.devices.flat[0].platform == "cpu",
+      place_batch=self.place_batch,
     )
     return jax.jit(
       self.placed(function),
-      in_shardings=(self._shardings, self.batch_sharding),
-      out_shardings=(self._shardings, sharding.replicated(self.mesh)),
+      in_shardings=(self.shardings, self.batch_sharding, sharding.replicated(self.mesh)),
+      out_shardings=(self.shardings, sharding.replicated(self.mesh)),
       donate_argnums=0,
       compiler_options=self.compiler_options,
     )
@@ -82,45 +96,27 @@ class Program:
     """Jitted: (params, batch) → (terms, outputs)."""
     return jax.jit(
       self.placed(step.make_eval_step(self.task)),
-      in_shardings=(self._shardings.params, self.batch_sharding),
+      in_shardings=(self.shardings.params, self.batch_sharding),
       out_shardings=sharding.replicated(self.mesh),
     )
 
-  @functools.cached_property
-  def count_nonfinite(self):
-    """Jitted: (state, batch) → for each parameter, how many of its entries and of its gradient's are not finite."""
-    gradient = step.make_gradient(self.task, **self._gradient_settings)
-
-    def count(state, batch):
-      trees = {"parameter": state.params, "gradient": gradient(state, batch)[0]}
-      return jax.tree.map(lambda leaf: jnp.sum(~jnp.isfinite(leaf)), trees)
-
-    return jax.jit(
-      self.placed(count),
-      in_shardings=(self._shardings, self.batch_sharding),
-      out_shardings=sharding.replicated(self.mesh),
-    )
-
-  @property
-  def _gradient_settings(self) -> dict:
-    return dict(
-      microbatches=self.config.train.microbatches,
-      seed=self.config.seed,
-      place_batch=lambda batch: jax.lax.with_sharding_constraint(batch, self.batch_sharding),
-    )
+  def place_batch(self, batch: Batch) -> Batch:
+    """Constrains a batch, while a function of it is traced, to its sharding."""
+    return jax.lax.with_sharding_constraint(batch, self.batch_sharding)
 
   def placed(self, function):
     """The function, traced with the models' activations placed on the mesh."""
 
     @functools.wraps(function)
     def placed(*arguments):
-      with placed_by(sharding.MeshPlacement(self.mesh)):
+      with use_rules(sharding.activation_rules(self.mesh)):
         return function(*arguments)
 
     return placed
 
   @property
-  def _shardings(self) -> step.TrainState:
+  def shardings(self) -> step.TrainState:
+    """Of the train state."""
     return jax.tree.map(lambda leaf: leaf.sharding, self.state)
 
 
@@ -144,7 +140,7 @@ def make_program(config: ml_collections.ConfigDict, task: Task, devices=None) ->
   params = jax.eval_shape(task.init, jax.random.key(0))
   axes = task.param_axes()
   optimizer = make_optimizer(settings, schedule, params, axes, task.encoder.tables)
-  state = jax.eval_shape(lambda: step.init_state(task, optimizer, 0))
+  state = jax.eval_shape(lambda: step.init_state(task, optimizer, jax.random.key(0)))
   state = jax.tree.map(
     lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
     state,

@@ -5,14 +5,13 @@ heads, the feed-forward width and the vocabulary. XLA inserts the collectives (G
 """
 
 import math
-from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from albert_jax.errors import InputError
-from albert_jax.models.logical_sharding import Placement
+from albert_jax.models.logical_sharding import LogicalRules
 from albert_jax.models.param import Axes
 
 AXES = ("data", "fsdp", "tensor")
@@ -77,38 +76,9 @@ def state_shardings(state, axes, mesh: Mesh):
   return jax.tree.map(lambda node: of_params if is_params(node) else replicated(mesh), state, is_leaf=is_params)
 
 
-class MeshPlacement(Placement):
-  """Where a model's activations lie on a mesh. A dim that its axes do not divide stays whole."""
-
-  def __init__(self, mesh: Mesh):
-    self._mesh = mesh
-
-  @property
-  def platform(self) -> str:
-    """Of the mesh's devices, which need not be those of this process."""
-    return self._mesh.devices.flat[0].platform
-
-  def constrain(self, x: jax.Array, dims: str) -> jax.Array:
-    """See `Placement`."""
-    return jax.lax.with_sharding_constraint(x, NamedSharding(self._mesh, self._spec(dims, x.shape)))
-
-  def per_shard(self, function: Callable, arguments: Sequence[jax.Array], dims: Sequence[str], out: str) -> jax.Array:
-    """See `Placement`."""
-    in_specs = tuple(self._spec(letters, x.shape) for letters, x in zip(dims, arguments, strict=True))
-    lengths = {letter: n for letters, x in zip(dims, arguments) for letter, n in zip(letters, x.shape)}
-    out_specs = self._spec(out, [lengths[letter] for letter in out])
-    mapped = jax.shard_map(function, mesh=self._mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
-    return mapped(*arguments)
-
-  def _spec(self, dims: str, shape: Sequence[int]) -> PartitionSpec:
-    spec = [ACTIVATION_AXES.get(letter) for letter in dims]
-    sizes = [self._size(axes) for axes in spec]
-    return PartitionSpec(
-      *(axes if length % size == 0 else None for axes, size, length in zip(spec, sizes, shape, strict=True))
-    )
-
-  def _size(self, axes: str | Sequence[str] | None) -> int:
-    return math.prod(self._mesh.shape[axis] for axis in ([axes] if isinstance(axes, str) else axes or ()))
+def activation_rules(mesh: Mesh) -> LogicalRules:
+  """Where a model's activations lie on a mesh."""
+  return LogicalRules(mesh.devices.flat[0].platform, mesh, ACTIVATION_AXES)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

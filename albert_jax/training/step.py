@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from albert_jax.errors import InputError
 from albert_jax.training.guard import Guard, GuardSettings, apply_if, should_apply
 from albert_jax.training.task import Batch, Outputs, Task, Terms
 
@@ -20,9 +21,21 @@ class TrainState(NamedTuple):
   guard: Guard = Guard()  # of the skipped steps
 
 
-def init_state(task: Task, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
+class Hyper(NamedTuple):
+  """What runs of one program may differ in: arguments of the compiled step, not parts of it.
+
+  Attributes:
+    learning_rate: the peak; the schedule scales it.
+    rng: key of the run's dropout.
+  """
+
+  learning_rate: jax.Array
+  rng: jax.Array
+
+
+def init_state(task: Task, optimizer: optax.GradientTransformation, rng: jax.Array) -> TrainState:
   """A state at step 0."""
-  params = task.init(jax.random.key(seed))
+  params = task.init(rng)
   return TrainState(jnp.zeros([], jnp.int32), params, optimizer.init(params), jax.tree.map(jnp.asarray, Guard()))
 
 
@@ -30,21 +43,21 @@ def make_gradient(
   task: Task,
   *,
   microbatches: int,
-  seed: int,
   place_batch: Callable[[Batch], Batch] = lambda batch: batch,
-) -> Callable[[TrainState, Batch], tuple[Any, Terms, jax.Array]]:
-  """Builds (state, batch) → (gradient, terms, loss).
+) -> Callable[[TrainState, Batch, Hyper], tuple[Any, Terms, jax.Array]]:
+  """Builds (state, batch, hyper) → (gradient, terms, loss).
+
+  The dropout key is that of `hyper` and the step's number, so that no generator's state needs saving.
 
   Args:
     task: gives the loss.
     microbatches: the batch is worked through in this many parts, at the memory of one; the gradient is that of the
       whole, since each part's loss is divided by the weight of the whole batch.
-    seed: with the step's number it makes the dropout key, so that no generator's state needs saving.
     place_batch: constrains a microbatch to its sharding.
   """
 
-  def gradient(state: TrainState, batch: Batch) -> tuple[Any, Terms, jax.Array]:
-    rng = jax.random.fold_in(jax.random.key(seed), state.step)
+  def gradient(state: TrainState, batch: Batch, hyper: Hyper) -> tuple[Any, Terms, jax.Array]:
+    rng = jax.random.fold_in(hyper.rng, state.step)
     weights = jax.tree.map(lambda weight: jnp.maximum(weight, 1), task.loss_weights(batch))
 
     def total(terms: Terms) -> jax.Array:
@@ -72,35 +85,41 @@ def make_train_step(
   schedule: optax.Schedule,
   *,
   guard: GuardSettings,
-  **more,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Terms]]:
-  """Builds the step (state, batch) → (state, terms).
+  microbatches: int,
+  branch: bool,
+  place_batch: Callable[[Batch], Batch] = lambda batch: batch,
+) -> Callable[[TrainState, Batch, Hyper], tuple[TrainState, Terms]]:
+  """Builds the step (state, batch, hyper) → (state, terms).
 
-  The term `skipped_steps` is 1 where the guard has the step skipped; the other terms are then as bad as they are.
+  The term `skipped_steps` is 1 where the guard skips the step; the other terms then hold the non-finite values.
 
   Args:
     task: gives the loss.
     optimizer: gives the update.
-    schedule: only to report the learning rate.
+    schedule: the learning rate as a fraction of its peak, to report it.
     guard: the rules for skipping.
-    **more: as for `make_gradient`.
+    microbatches: as for `make_gradient`.
+    branch: as for `apply_if`.
+    place_batch: as for `make_gradient`.
   """
-  gradient = make_gradient(task, **more)
+  gradient = make_gradient(task, microbatches=microbatches, place_batch=place_batch)
+  optimizer = optax.with_extra_args_support(optimizer)
 
-  def update(params_and_opt: tuple[Any, Any], gradients: Any) -> tuple[Any, Any]:
+  def update(params_and_opt: tuple[Any, Any], gradients: Any, learning_rate: jax.Array) -> tuple[Any, Any]:
     params, opt = params_and_opt
-    updates, opt = optimizer.update(gradients, opt, params)
+    updates, opt = optimizer.update(gradients, opt, params, learning_rate=learning_rate)
     return optax.apply_updates(params, updates), opt
 
-  def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Terms]:
-    gradients, terms, loss = gradient(state, batch)
-    grad_norm = optax.global_norm(gradients)
+  def train_step(state: TrainState, batch: Batch, hyper: Hyper) -> tuple[TrainState, Terms]:
+    gradients, terms, loss = gradient(state, batch, hyper)
+    grad_norm = optax.tree.norm(gradients)
     taken = state.step - state.guard.skipped  # what the optimizer counts, too
     is_good, after = should_apply(guard, state.guard, taken, loss, grad_norm)
-    params, opt = apply_if(is_good, update, (state.params, state.opt), gradients)
+    before = (state.params, state.opt)
+    params, opt = apply_if(is_good, update, before, gradients, hyper.learning_rate, branch=branch)
     one = jnp.ones([], jnp.float32)
     terms["grad_norm"] = (grad_norm, one)
-    terms["learning_rate"] = (schedule(taken), one)
+    terms["learning_rate"] = (hyper.learning_rate * schedule(taken), one)
     terms["skipped_steps"] = (1 - is_good.astype(jnp.float32), one)
     return TrainState(state.step + 1, params, opt, after), terms
 
@@ -131,3 +150,18 @@ def _accumulate(part_gradient: Callable, parts: Batch) -> tuple[Any, Terms]:
     return jax.tree.map(jnp.add, total, part_gradient(*indexed_part)), None
 
   return jax.lax.scan(add, zeros, (jnp.arange(count), parts))[0]
+
+
+def check_finite(params: Any, step: int, saved: int) -> None:
+  """Raises InputError if a parameter is not finite: such a state is never saved."""
+  if bool(_all_finite(params)):
+    return
+  raise InputError(
+    f"The parameters are not finite after step {step}, and are not saved; the newest checkpoint is of step {saved}. "
+    "A lower optimizer.learning_rate or optimizer.weight_decay may train on from there."
+  )
+
+
+@jax.jit
+def _all_finite(params: Any) -> jax.Array:
+  return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]))

@@ -10,10 +10,10 @@ import pytest
 from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.commands.replay import replay
 from albert_jax.errors import InputError
+from albert_jax.models.param import path_name
 from albert_jax.tasks import make_task
 from albert_jax.tasks.pretrain import PretrainTask
 from albert_jax.training.loop import train
-from albert_jax.training.parameters import path_name
 from albert_jax.training.program import make_program
 from tests.builders import override
 
@@ -111,7 +111,7 @@ def test_too_many_bad_batches_end_the_run_before_anything_is_saved(config, tmp_p
   override(config, {"train.log_every": 100, "checkpoint.every": 1})
   poison({3, 4, 5})
   program = make(config)
-  with pytest.raises(InputError, match=r"2 steps in a row were skipped, the last was step 5 .*--replay_step=5"):
+  with pytest.raises(InputError, match=r"2 consecutive steps were skipped, the last was step 5 .*--replay_step=5"):
     train(program, str(tmp_path), None)
   assert Checkpoints(tmp_path, read_only=True).latest() == 4
   good, bad = restore(program, tmp_path, 3), restore(program, tmp_path, 4)

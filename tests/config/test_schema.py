@@ -79,6 +79,8 @@ def test_wrong_types_and_values_are_refused_by_name(key):
     ("data.prefetch", -1),
     ("train.timeout", -1),
     ("train.spike_factor", 0.5),
+    ("train.spike_factor", 1.0),
+    ("train.max_bad_steps", 0),
     ("seed", 2**63),
     ("seed", -1),
     ("train.steps", 10**20),

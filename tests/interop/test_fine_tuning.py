@@ -72,7 +72,7 @@ def test_steps_are_those_of_pytorch(theirs, save, tmp_path):
   ours, expected = [], []
   for number in range(STEPS):
     batch = rows.batch(number, 8)
-    state, terms = program.train_step(state, to_devices(batch, program.batch_sharding, 8))
+    state, terms = program.train_step(state, to_devices(batch, program.batch_sharding, 8), program.hyper)
     total, weight = terms["loss"]
     norm, one = terms["grad_norm"]
     ours.append((float(total / weight), float(norm / one)))

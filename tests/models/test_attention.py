@@ -7,8 +7,8 @@ import pytest
 
 from albert_jax.errors import InputError
 from albert_jax.models.attention import attend, select_attention
-from albert_jax.models.logical_sharding import placed_by
-from albert_jax.training.sharding import MeshPlacement, make_mesh
+from albert_jax.models.logical_sharding import use_rules
+from albert_jax.training.sharding import activation_rules, make_mesh
 
 ROWS, LENGTH, HEADS, HEAD_DIM = 4, 256, 2, 8
 FUSED = "cudnn" if jax.default_backend() == "gpu" else "splash"  # splash is interpreted on a CPU
@@ -58,7 +58,7 @@ def test_the_fused_implementation_on_a_mesh(sizes):
   """On (1, 2, 4) the heads cannot be split, on (8, 1, 1) the rows."""
   mesh = make_mesh(dict(zip(("data", "fsdp", "tensor"), sizes)), jax.devices()[: np.prod(sizes)])
   example_ids_BT = make_examples(True)
-  with placed_by(MeshPlacement(mesh)):
+  with use_rules(activation_rules(mesh)):
     found = jax.jit(output_and_gradients.__wrapped__, static_argnums=(1, 2))(example_ids_BT, FUSED, True)
   assert_equal(found, output_and_gradients(example_ids_BT, "xla", True))
 

@@ -15,6 +15,7 @@ from albert_jax.models import sharing
 from albert_jax.models.attention import attend
 from albert_jax.models.encoder import PARTS, Encoder
 from albert_jax.models.flops import flops_per_token
+from albert_jax.models.heads import PretrainingModel
 from albert_jax.models.layers import Own
 from albert_jax.models.materialise import materialise
 from albert_jax.models.param import abstract_module, init_params, param_axes
@@ -140,6 +141,26 @@ def test_every_relaxation_is_neutral_at_step_0(loop):
   np.testing.assert_array_equal(apply(relaxed, params, make_rows()), apply(plain, rest, make_rows()))
   gradient = jax.grad(lambda p: jnp.sum(jnp.sin(apply(relaxed, p, make_rows()))))(params)["depth"]
   assert all(np.abs(w).max() > 0 for path, w in flatten_dict(gradient, sep="/").items() if not path.endswith("/a"))
+
+
+def test_relaxations_change_no_other_draw():
+  """The heads are made after the encoder: what a layer has for itself must not move their random numbers."""
+
+  def params(config):
+    return init_params(lambda rngs: PretrainingModel(config, pair=True, rngs=rngs), jax.random.key(3))
+
+  plain = params(make(4))
+  for relaxed in (make(4, depth=ALL_OF_IT), make(4, norm="none", bias="none")):
+    found = params(relaxed)
+    for name in ("mlm", "pooler", "pair"):
+      jax.tree.map(np.testing.assert_array_equal, found[name], plain[name])
+    assert found["encoder"].keys() - {"depth"} == plain["encoder"].keys()
+
+
+def test_low_rank_additions_are_drawn_apart():
+  draws = [w for path, w in flatten_dict(params_of(make(3, depth=ALL_OF_IT)), sep="/").items() if path.endswith("/a")]
+  values = np.concatenate([np.ravel(w) for w in draws])
+  assert len(np.unique(values)) == values.size
 
 
 def test_the_most_special_name_wins():

@@ -10,6 +10,7 @@ from flax import nnx
 
 from albert_jax.errors import InputError
 from albert_jax.models.attention import attend
+from albert_jax.models.heads import MaskedLMHead
 from albert_jax.models.layers import Attention, LayerNorm
 from albert_jax.models.sizes import EncoderConfig
 from albert_jax.tasks import make_task
@@ -124,3 +125,31 @@ def test_a_row_of_padding_counts_for_nothing(config):
 def test_float16_is_refused_with_the_reason():
   with pytest.raises(InputError, match=r"float16.*loss to be scaled.*bfloat16"):
     compute_dtype("float16")
+
+
+def test_the_softmax_of_bfloat16_scores_is_float32():
+  """Two scores, 16 and 16 + 1/16, are one number in bfloat16; their probabilities differ by 3 %."""
+  q_BTHK = jnp.zeros([1, 2, 1, 2], jnp.bfloat16) + jnp.array([1, 1], jnp.bfloat16)
+  k_BSHK = jnp.array([[16, 0], [16, 1 / 16]], jnp.bfloat16)[None, :, None]
+  v_BSHK = jnp.array([[-1, -1], [1, 1]], jnp.bfloat16)[None, :, None]
+  rows = dict(example_ids_BT=jnp.ones([1, 2], jnp.int32), packed=False, implementation="xla", dropout_rate=0)
+  mixed = np.asarray(attend(q_BTHK, k_BSHK, v_BSHK, None, **rows), np.float32)
+  np.testing.assert_allclose(mixed, np.tanh(1 / 32), rtol=0.05)
+
+
+def test_bfloat16_logits_are_sums_in_float32():
+  """Rounded to bfloat16, logits of about 100 would stand half a nat apart."""
+  config = EncoderConfig(
+    vocab_size=50, embedding=64, width=64, layers=1, heads=1, ffn=8, attn_table=(0,), ffn_table=(0,)
+  )
+  head = MaskedLMHead(config, rngs=nnx.Rngs(0))
+  random = np.random.default_rng(0)
+  word_VE = jnp.asarray(random.normal(10, 1, (50, 64)), jnp.float32)
+  head.norm.bias[...] = jnp.asarray(random.normal(size=64), jnp.float32)
+  x_BMD = jnp.asarray(random.normal(size=(2, 3, 64)), jnp.bfloat16)
+  logits_BMV = head(x_BMD, word_VE)
+  assert logits_BMV.dtype == jnp.float32
+  x_BME = np.asarray(head.norm(jax.nn.gelu(head.dense(x_BMD))), np.float64)
+  expected = x_BME @ np.asarray(word_VE.astype(jnp.bfloat16), np.float64).T
+  np.testing.assert_allclose(logits_BMV, expected, rtol=0, atol=1e-3)
+  assert np.abs(np.asarray(logits_BMV.astype(jnp.bfloat16), np.float32) - logits_BMV).max() > 0.1

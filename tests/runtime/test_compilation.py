@@ -26,7 +26,7 @@ def test_options_of_another_form_are_refused(more):
 def test_the_train_step_is_compiled_with_the_options(small_config):
   config = override(small_config, {"train.compiler_options": "xla_no_such_option=1"})
   program = make_program(config, make_task(config), jax.devices()[:1])
-  lowered = program.train_step.lower(program.state, program.task.batch_specs(config.train.batch_size))
+  lowered = program.train_step.lower(program.state, program.task.batch_specs(config.train.batch_size), program.hyper)
   with pytest.raises(InputError, match=r"^train.compiler_options: No such compile option: 'xla_no_such_option'"):
     compile_program(lowered)
 

@@ -90,9 +90,6 @@ def test_without_a_notice_nothing_happens():
   with notices.graceful():
     for _ in range(20):
       notices.check()
-  preemption.check()  # outside of `handled`
-  with preemption.graceful():
-    preemption.check()
 
 
 def test_a_run_that_ends_before_the_point_still_ends_as_preempted():
@@ -120,12 +117,12 @@ class Peers(preemption.Alone):
       time.sleep(0.3)
     return [value]
 
-with preemption.handled(Peers()):
+with preemption.handled(Peers()) as notices:
   try:
-    with preemption.graceful():
+    with notices.graceful():
       try:
         if "passed" in sys.argv:
-          preemption.check()
+          notices.check()
         print("ready", flush=True)
         if "busy" in sys.argv:  # as in a compilation, where no handler of Python's runs
           lock = (ctypes.c_char * 64)()
@@ -133,7 +130,7 @@ with preemption.handled(Peers()):
         while True:
           time.sleep(0.01)
           if "passed" in sys.argv:
-            preemption.check()
+            notices.check()
       except preemption.Stop:
         print("saved", flush=True)
         sys.exit(preemption.EXIT_CODE)
@@ -184,4 +181,3 @@ def test_handlers_are_put_back():
   with preemption.handled(preemption.Alone()):
     assert signal.getsignal(signal.SIGTERM) not in before
   assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
-  assert preemption._current is None

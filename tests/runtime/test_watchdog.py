@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 import time
 
 from albert_jax.runtime import watchdog
@@ -7,7 +8,7 @@ from tests.builders import ROOT
 
 
 def run(body: str) -> subprocess.CompletedProcess:
-  code = f"import time\nfrom albert_jax.training import watchdog\n{body}"
+  code = f"import time\nfrom albert_jax.runtime import watchdog\n{body}"
   return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
 
 
@@ -20,11 +21,11 @@ def test_a_program_that_hangs_shows_where_and_ends():
 
 def test_signs_of_life_and_slow_work_are_waited_for():
   body = """
-with watchdog.watching(1.0):
+with watchdog.watching(1.0) as dog:
   for _ in range(6):
     time.sleep(0.25)
-    watchdog.beat()
-  with watchdog.slow():
+    dog.beat()
+  with dog.slow():
     time.sleep(1.5)
 time.sleep(1.2)
 print("done")
@@ -33,12 +34,13 @@ print("done")
 
 
 def test_after_slow_work_the_watch_goes_on():
-  assert run("with watchdog.watching(0.3):\n  with watchdog.slow():\n    pass\n  time.sleep(60)").returncode == 124
+  assert run("with watchdog.watching(0.3) as dog:\n  with dog.slow():\n    pass\n  time.sleep(60)").returncode == 124
 
 
 def test_zero_is_off():
-  with watchdog.watching(0):
-    watchdog.beat()
-    with watchdog.slow():
+  before = threading.active_count()
+  with watchdog.watching(0) as dog:
+    dog.beat()
+    with dog.slow():
       time.sleep(0.01)
-    assert watchdog._current is None
+    assert threading.active_count() == before

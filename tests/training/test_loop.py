@@ -12,7 +12,7 @@ from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.errors import InputError
 from albert_jax.interop.pretrained import open_pretrained
 from albert_jax.tasks import make_task, resolve
-from albert_jax.training import loop
+from albert_jax.training import evaluation, loop
 from albert_jax.training.program import make_program
 from tests.builders import override
 
@@ -112,13 +112,13 @@ def test_what_a_run_writes(config, tmp_path):
 def test_evaluation_counts_each_example_once_whatever_the_batch_and_mesh(config):
   program = make_program(config, make_task(config), jax.devices()[:1])
   state, evaluations = program.init(0), program.task.load_data().evaluations
-  expected = loop.evaluate(program, state.params, evaluations)["valid"]
+  expected = evaluation.evaluate(program, state.params, evaluations)["valid"]
   rows = evaluations["valid"].num_rows
   for devices, size in [(1, rows), (1, 1), (1, rows - 1), (8, 5)]:
     other = override(config.copy_and_resolve_references(), {"eval.batch_size": size})
     other = override(other, {"train.batch_size": 16})
     program = make_program(other, make_task(other), jax.devices()[:devices])
-    metrics = loop.evaluate(program, state.params, evaluations)["valid"]
+    metrics = evaluation.evaluate(program, state.params, evaluations)["valid"]
     assert metrics.pop("fill") > 0  # counts the empty rows that fill up the last batch
     assert metrics == pytest.approx({k: v for k, v in expected.items() if k != "fill"}, rel=1e-5)
 
@@ -128,7 +128,7 @@ def test_the_unigram_baseline_is_that_of_the_training_text(config):
   batch = rows.batch(0, rows.num_rows, 0, rows.num_rows)
   weights = batch["mlm_weights"]
   program = make_program(config, make_task(config), jax.devices()[:1])
-  metrics = loop.evaluate(program, program.init(0).params, {"valid": rows})["valid"]
+  metrics = evaluation.evaluate(program, program.init(0).params, {"valid": rows})["valid"]
   train = rows._rows._examples.unigram_counts + 1.0
   expected = -(np.log(train / train.sum())[batch["mlm_labels"]] * weights).sum() / weights.sum()
   assert metrics["unigram_loss"] == pytest.approx(expected, rel=1e-5)

@@ -79,7 +79,7 @@ def collectives(config, mesh: tuple[int, int, int]) -> set[tuple[int, ...]]:
   config = override(config, dict(zip(["mesh.data", "mesh.fsdp", "mesh.tensor"], mesh)))
   program = make_program(config, make_task(config))
   specs = program.task.batch_specs(config.train.batch_size)
-  text = program.train_step.lower(program.state, specs).compile().as_text()
+  text = program.train_step.lower(program.state, specs, program.hyper).compile().as_text()
   found = re.findall(r"= \w+\[([\d,]*)\]\S* (?:all-gather|all-to-all|collective-permute)\(", text)
   return {tuple(map(int, filter(None, shape.split(",")))) for shape in found}
 

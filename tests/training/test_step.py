@@ -18,7 +18,7 @@ def run_steps(config, mesh=(1, 1, 1), microbatches: int = 1):
   program = make_program(config, make_task(config), jax.devices()[: data * fsdp * tensor])
   state, history = program.init(0), []
   for seed in range(STEPS):
-    state, terms = program.train_step(state, make_batch(config, seed))
+    state, terms = program.train_step(state, make_batch(config, seed), program.hyper)
     history.append({name: float(total) / float(weight) for name, (total, weight) in terms.items()})
   return program, state, history
 
@@ -69,18 +69,18 @@ def test_loss_weights_are_those_of_the_terms(small_config, small_batch):
 def test_a_batch_without_any_label_is_finite(small_config, small_batch):
   program = make_program(small_config, make_task(small_config), jax.devices()[:1])
   small_batch["mlm_weights"][:] = small_batch["pair_weights"][:] = 0
-  state, _ = program.train_step(program.init(0), small_batch)
+  state, _ = program.train_step(program.init(0), small_batch, program.hyper)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
 
 
 def test_a_bad_row_on_a_mesh_leaves_every_shard_as_it_was(small_config):
   config = override(small_config, {"mesh.data": 2, "mesh.fsdp": 2, "mesh.tensor": 2, "train.microbatches": 2})
   program = make_program(config, make_task(config))
-  state, _ = program.train_step(program.init(0), make_batch(config, 0))
+  state, _ = program.train_step(program.init(0), make_batch(config, 0), program.hyper)
   before = jax.device_get(state)
   batch = make_batch(config, 1)
   batch["mlm_weights"][-1, 0] = np.inf
-  after, terms = program.train_step(state, batch)
+  after, terms = program.train_step(state, batch, program.hyper)
   assert float(terms["skipped_steps"][0]) == 1
   assert (int(after.step), int(after.guard.skipped)) == (2, 1)
   for new, old in zip(jax.tree.leaves((after.params, after.opt)), jax.tree.leaves((before.params, before.opt))):
@@ -94,7 +94,7 @@ def test_dropout_differs_by_step_and_seed_and_by_nothing_else(small_config, smal
   def loss(seed, step):
     program = make_program(override(small_config, {"seed": seed}), make_task(small_config), jax.devices()[:1])
     state = program.init(0)
-    _, terms = program.train_step(state._replace(step=state.step + step), small_batch)
+    _, terms = program.train_step(state._replace(step=state.step + step), small_batch, program.hyper)
     return float(terms["mlm_loss"][0])
 
   assert loss(0, 1) == loss(0, 1)
@@ -106,7 +106,7 @@ def test_the_state_is_donated_and_nothing_compiles_twice(small_config):
   state = program.init(0)
   for seed in range(3):
     old = state
-    state, _ = program.train_step(state, make_batch(small_config, seed))
+    state, _ = program.train_step(state, make_batch(small_config, seed), program.hyper)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(old))
   assert program.train_step._cache_size() == 1
 
@@ -116,7 +116,7 @@ def test_logits_are_never_made_for_every_position(small_config):
   config = override(small_config, {"model.vocab_size": 61})
   program = make_program(config, make_task(config), jax.devices()[:1])
   specs = program.task.batch_specs(config.train.batch_size)
-  text = program.train_step.lower(program.state, specs).as_text()
+  text = program.train_step.lower(program.state, specs, program.hyper).as_text()
   rows, length = specs["tokens"].shape
   assert f"{rows}x{specs['mlm_positions'].shape[1]}x61x" in text
   assert f"x{length}x61x" not in text

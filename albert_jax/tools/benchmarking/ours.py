@@ -16,11 +16,11 @@ from albert_jax.tasks.pretrain import PretrainTask
 from albert_jax.tools.benchmarking import batches, files, scaling, timing, weights
 from albert_jax.tools.benchmarking.job import Job
 from albert_jax.tools.benchmarking.parts import time_parts
-from albert_jax.training.metrics import peak_flops
+from albert_jax.training.log.metrics import peak_flops
+from albert_jax.training.log.step_log import has_ended
 from albert_jax.training.program import Program, make_program
 from albert_jax.training.sharding import to_devices
 from albert_jax.training.step import make_gradient
-from albert_jax.training.step_log import ended
 
 _MOST_BATCHES = 16  # that are different
 
@@ -67,9 +67,9 @@ def export(job: Job) -> dict[str, Any]:
   state = program.init(config.seed)
   weights.save_model(job.path, state.params, task.encoder, job.config.model)
   first = files.load_batches(job.path / files.BATCHES)[0]
-  gradient = program.placed(make_gradient(task, microbatches=1, seed=config.seed))
+  gradient = program.placed(make_gradient(task, microbatches=1))
   with jax.default_matmul_precision("highest"):
-    gradient, _, loss = jax.jit(gradient)(state, _placed(program, first))
+    gradient, _, loss = jax.jit(gradient)(state, _placed(program, first), program.hyper)
   files.save_gradient(job.gradient_file, loss, weights.their_tensors(gradient, task.encoder))
   return {}
 
@@ -81,7 +81,7 @@ def measure(job: Job) -> dict[str, Any]:
   made = files.load_batches(job.path / files.BATCHES)
   state = program.init(job.config.seed)
   start = time.perf_counter()
-  compiled = program.train_step.lower(program.state, _placed(program, made[0])).compile()
+  compiled = program.train_step.lower(program.state, _placed(program, made[0]), program.hyper).compile()
   found: dict[str, Any] = {"compile_seconds": time.perf_counter() - start}
   found |= _time_steps(job, program, compiled, state, made)
   device = program.mesh.devices.flat[0]
@@ -121,9 +121,9 @@ def _time_steps(job: Job, program: Program, compiled, state, made: list[Batch]) 
     marks.append(_mark())
 
   for number in range(job.warmup + job.steps):
-    state, terms = compiled(state, _placed(program, made[number % len(made)]))
+    state, terms = compiled(state, _placed(program, made[number % len(made)]), program.hyper)
     running.append(terms)
-    while len(running) > 1 or (running and ended(running[0])):
+    while len(running) > 1 or (running and has_ended(running[0])):
       wait()
   while running:
     wait()

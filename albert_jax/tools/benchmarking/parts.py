@@ -32,7 +32,7 @@ def time_parts(program: Program, batch: Batch, *, runs: int) -> dict[str, Any]:
 
   def step():
     nonlocal state
-    state = jax.block_until_ready(program.train_step(state, batch)[0])
+    state = jax.block_until_ready(program.train_step(state, batch, program.hyper)[0])
 
   def call(piece, *more):
     compiled = jax.jit(program.placed(piece))
@@ -54,9 +54,9 @@ def time_parts(program: Program, batch: Batch, *, runs: int) -> dict[str, Any]:
 
 def _pieces(program: Program, batch: Batch) -> dict[str, tuple]:
   """Functions of state and batch, and what else they are called with."""
-  task, seed = program.task, program.config.seed
+  task = program.task
   graph = abstract_module(lambda rngs: Encoder(task.encoder, rngs=rngs))
-  rng = jax.random.key(seed)
+  rng = program.hyper.rng
   shape = (*batch["tokens"].shape, task.encoder.width)
   weights_BTD = jax.device_put(jax.random.normal(rng, shape, task.encoder.dtype), program.batch_sharding)
 
@@ -77,5 +77,5 @@ def _pieces(program: Program, batch: Batch) -> dict[str, tuple]:
     "encoder_forward": (lambda state, batch: encode(state.params["encoder"], batch),),
     "encoder_gradient": (encoder_gradient, weights_BTD),
     "forward": (forward,),
-    "gradient": (make_gradient(task, microbatches=program.config.train.microbatches, seed=seed),),
+    "gradient": (make_gradient(task, microbatches=program.config.train.microbatches), program.hyper),
   }

@@ -65,7 +65,7 @@ def measure(job: Job) -> Found:
   task = make_task(job.config)
   program = make_program(job.config, task, jax.devices()[: job.devices or None])
   size = job.config.train.batch_size
-  compiled = program.train_step.lower(program.state, task.batch_specs(size)).compile()
+  compiled = program.train_step.lower(program.state, task.batch_specs(size), program.hyper).compile()
   sent: Counter[str] = Counter()
   for collective in hlo.collectives(compiled.as_text(), program.mesh.size):
     sent[collective.kind] += collective.sent
@@ -91,7 +91,7 @@ def _timed(job: Job, program: Program, compiled) -> Found:
   state, seconds = program.init(job.config.seed), []
   for number in range(1 + job.steps):
     start = time.perf_counter()
-    state = jax.block_until_ready(compiled(state, placed[number % 2])[0])
+    state = jax.block_until_ready(compiled(state, placed[number % 2], program.hyper)[0])
     seconds.append(time.perf_counter() - start)
   return {
     "step_seconds": float(np.median(seconds[1:])),

@@ -100,7 +100,7 @@ def compile_step(
   task = make_task(config)
   program = make_program(config, task, devices)
   specs = task.batch_specs(config.train.batch_size)
-  traced = program.train_step.trace(program.state, specs)
+  traced = program.train_step.trace(program.state, specs, program.hyper)
   try:
     executable = traced.lower().compile({"optimization_level": effort})
   except RuntimeError as error:

@@ -16,7 +16,7 @@ import optax
 from albert_jax.errors import InputError
 from albert_jax.models.param import Axes
 from albert_jax.models.sharing import Table
-from albert_jax.training import layerwise
+from albert_jax.optim import layerwise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class OptimizerSettings:
 
 
 def make_schedule(settings: OptimizerSettings, steps: int) -> optax.Schedule:
-  """The learning rate of each step, as a function of the step's number.
+  """The learning rate of each step as a fraction of its peak, as a function of the step's number.
 
   As in BERT's released code, the linear decay runs from the peak at step 0 to the floor at step `steps`, and warm-up
   replaces its beginning: the rate is 0 in step 0 and a little under the peak when warm-up ends. Cosine does the same.
@@ -68,7 +68,7 @@ def make_schedule(settings: OptimizerSettings, steps: int) -> optax.Schedule:
   warmup_steps = settings.warmup_steps or round(settings.warmup_fraction * steps)
   if warmup_steps > steps:
     raise InputError(f"optimizer.warmup_steps {warmup_steps} is more than train.steps {steps}.")
-  peak, floor = settings.learning_rate, settings.floor
+  floor = settings.floor
 
   def schedule(step):
     step = jnp.asarray(step, jnp.float32)
@@ -79,7 +79,7 @@ def make_schedule(settings: OptimizerSettings, steps: int) -> optax.Schedule:
       "constant": jnp.ones_like(done),
     }[settings.schedule]
     warmup = step / max(warmup_steps, 1)
-    return peak * jnp.where(step < warmup_steps, warmup, shape)
+    return jnp.where(step < warmup_steps, warmup, shape)
 
   return schedule
 
@@ -91,7 +91,7 @@ def make_optimizer(
 
   Args:
     settings: the config's `optimizer`.
-    schedule: see `make_schedule`.
+    schedule: see `make_schedule`. The peak is the argument `learning_rate` of the result's `update`.
     params: the parameters or their shapes.
     axes: their `Axes`: which are vectors, and which are stacked by weight group.
     tables: the encoder's sharing tables: they tell a weight group's depth.
@@ -109,7 +109,22 @@ def make_optimizer(
     chain.append(layerwise.scale_by_tree(factors))
     # The gradient of what is frozen must not count in the clip.
     chain.insert(0, layerwise.scale_by_tree(jax.tree.map(np.sign, factors)))
-  return optax.chain(*chain, optax.scale_by_learning_rate(schedule))
+  return optax.chain(*chain, descend(schedule))
+
+
+def descend(schedule: optax.Schedule) -> optax.GradientTransformationExtraArgs:
+  """Multiplies updates by −(learning rate): the argument `learning_rate`, the peak, times the schedule's fraction.
+
+  As `optax.scale_by_learning_rate`, whose state it has, but for the peak: that is no part of the compiled program.
+  """
+
+  def update(updates, state, params=None, *, learning_rate, **more):
+    del params, more
+    step = -(learning_rate * schedule(state.count))
+    scaled = jax.tree.map(lambda update: jnp.asarray(step, update.dtype) * update, updates)
+    return scaled, optax.ScaleByScheduleState(optax.safe_increment(state.count))
+
+  return optax.GradientTransformationExtraArgs(lambda _: optax.ScaleByScheduleState(jnp.zeros([], jnp.int32)), update)
 
 
 class MomentsState(NamedTuple):

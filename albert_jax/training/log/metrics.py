@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -45,42 +45,24 @@ def peak_flops(device: jax.Device) -> float | None:
 
 
 class MetricAccumulator:
-  """Adds up terms. They stay on the devices until they are read, so that adding never waits for a step.
+  """Adds up terms that are on the host."""
 
-  Args:
-    keep: (step, terms on the host) → the terms that count; called once for each batch, in their order.
-  """
-
-  def __init__(self, keep: Callable[[int, Terms], Terms] = lambda step, terms: terms):
-    self._keep = keep
-    self._pending: list[tuple[int, Terms]] = []
+  def __init__(self):
     self._sums: dict[str, tuple[float, float]] = {}
 
-  def add(self, terms: Terms, step: int = 0) -> None:
+  def add(self, terms: Terms) -> None:
     """Takes the terms of one batch."""
-    self._pending.append((step, terms))
-    if len(self._pending) > 64:  # bounds what is held; those of long ago are ready
-      self._collect(32)
-
-  def collect(self) -> None:
-    """Reads all terms; waits for the last batch."""
-    self._collect(len(self._pending))
+    for name, pair in terms.items():
+      old = self._sums.get(name, (0.0, 0.0))
+      self._sums[name] = tuple(np.float64(a) + np.float64(b) for a, b in zip(old, pair))
 
   def means(self) -> dict[str, float]:
-    """Σ sums / Σ weights of each term that has any weight; waits for the last batch."""
-    self.collect()
+    """Σ sums / Σ weights of each term that has any weight."""
     return {name: total / weight for name, (total, weight) in self._sums.items() if weight}
 
   def total(self, name: str) -> float:
-    """Σ sums of a term, of what has been read so far."""
+    """Σ sums of a term."""
     return self._sums.get(name, (0.0, 0.0))[0]
-
-  def _collect(self, count: int) -> None:
-    ready, self._pending = self._pending[:count], self._pending[count:]
-    for step, terms in jax.device_get(ready):
-      for name, pair in self._keep(step, terms).items():
-        old = self._sums.get(name, (0.0, 0.0))
-        self._sums[name] = tuple(np.float64(a) + np.float64(b) for a, b in zip(old, pair))
 
 
 class Writer:

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 
 from albert_jax.errors import InputError
-from albert_jax.training.metrics import MetricAccumulator
-from albert_jax.training.skips import SkipMonitor
+from albert_jax.training.log.skips import SkipMonitor
 
 
 class LossTask:
@@ -27,13 +26,10 @@ def make_skips(limit=3, in_a_row=0):
   return SkipMonitor(LossTask(), limit=limit, in_a_row=in_a_row, writer=lines, say=told.append), lines, told
 
 
-def test_the_terms_of_skipped_steps_count_for_nothing():
+def test_skipped_steps_are_reported():
   skips, lines, told = make_skips()
-  meter = MetricAccumulator(skips.filter)
-  for step, terms in enumerate([make_terms(), make_terms(np.nan, np.inf, 1), make_terms(50, 3, 1), make_terms(2)], 1):
-    meter.add(terms, step)
-  assert meter.means() == {"loss": 1.5, "grad_norm": 2, "skipped_steps": 0.5}
-  assert meter.total("skipped_steps") == 8
+  steps = [make_terms(), make_terms(np.nan, np.inf, 1), make_terms(50, 3, 1), make_terms(2)]
+  assert [skips.take(step, terms) for step, terms in enumerate(steps, 1)] == [False, True, True, False]
   np.testing.assert_equal(
     lines,
     [
@@ -49,21 +45,11 @@ def test_the_terms_of_skipped_steps_count_for_nothing():
 
 def test_what_was_in_a_row_before_the_first_step_counts():
   skips, _, _ = make_skips(limit=3, in_a_row=2)
-  with pytest.raises(InputError, match="3 steps in a row were skipped, the last was step 8"):
-    skips.filter(8, make_terms(skipped=1))
+  with pytest.raises(InputError, match="3 consecutive steps were skipped, the last was step 8"):
+    skips.take(8, make_terms(skipped=1))
 
 
 def test_a_step_that_is_taken_ends_the_row():
   skips, _, _ = make_skips(limit=2)
   for skipped in (1, 0, 1, 0, 1):
-    skips.filter(1, make_terms(skipped=skipped))
-
-
-def test_a_long_time_without_a_line_of_the_log_hides_nothing():
-  skips, _, _ = make_skips(limit=1)
-  meter = MetricAccumulator(skips.filter)
-  meter.add(make_terms(skipped=1), 1)
-  for step in range(2, 65):
-    meter.add(make_terms(), step)
-  with pytest.raises(InputError, match="the last was step 1 "):
-    meter.add(make_terms(), 65)
+    skips.take(1, make_terms(skipped=skipped))

@@ -7,7 +7,7 @@ import pytest
 
 from albert_jax.tasks.eval_metrics import CLASS_SCORES, NUMBER_SCORES
 from albert_jax.tasks.squad_scores import squad1_scores, squad2_scores
-from albert_jax.training.metrics import FILE, MetricAccumulator, Progress, Writer, peak_flops, summary
+from albert_jax.training.log.metrics import FILE, MetricAccumulator, Progress, Writer, peak_flops, summary
 
 
 def pair(total, weight):
@@ -24,15 +24,6 @@ def test_meter_divides_sums_by_weights_once():
     meter.add({"loss": pair(total, weight), "never": pair(0, 0)})
   assert meter.means() == {"loss": 2.5}
   assert meter.total("loss") == 10
-
-
-def test_meter_holds_a_bounded_number_of_batches():
-  meter = MetricAccumulator()
-  for _ in range(500):
-    meter.add({"loss": pair(1, 1)})
-    assert len(meter._pending) <= 64
-  assert meter.means() == {"loss": 1}
-  assert meter.total("loss") == 500
 
 
 def test_writer_appends_lines_and_tensorboard_events(tmp_path):
