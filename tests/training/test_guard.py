@@ -123,3 +123,18 @@ def test_without_the_rule_a_spike_is_taken():
   guard = Guard(jnp.int32(0), jnp.int32(0), jnp.float32(1e-3))
   state, _ = train_step(state._replace(step=jnp.int32(MEMORY), guard=guard), make_batch(scale=100))
   assert int(state.guard.skipped) == 0
+
+
+@pytest.mark.parametrize("microbatches", [1, 4])
+def test_the_norm_that_is_logged_is_that_of_the_whole_gradient(microbatches):
+  state, train_step = make_step("lamb", microbatches)  # which clips it
+  batch = make_batch()
+
+  def loss(params):
+    total, weight = LineTask().forward(params, batch, None)[0]["loss"]
+    return total / weight
+
+  gradient = jax.grad(loss)(state.params)
+  expected = np.sqrt(np.sum(np.square(gradient["w"])) + np.square(gradient["b"]))
+  _, terms = train_step(state, batch)
+  assert float(terms["grad_norm"][0] / terms["grad_norm"][1]) == pytest.approx(float(expected), rel=1e-5)
