@@ -23,7 +23,7 @@ from albert_jax.runtime.memory import reuse_memory
 from albert_jax.tasks import make_task, resolve
 from albert_jax.training.evaluation import infer, score
 from albert_jax.training.init_from import Pretrained, init_from
-from albert_jax.training.metrics import summary
+from albert_jax.training.log.metrics import summary
 from albert_jax.training.program import Program, make_program
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, instead of a run's own.")

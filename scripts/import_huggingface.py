@@ -7,7 +7,7 @@ from absl import flags
 
 from albert_jax import cli
 from albert_jax.interop.huggingface import import_huggingface
-from albert_jax.training.parameters import count
+from albert_jax.models.param import count
 
 SOURCE = flags.DEFINE_string("source", None, "Folder with config.json and safetensors.", required=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "The workdir to make; must be new or empty.", required=True)

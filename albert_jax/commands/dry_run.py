@@ -5,7 +5,7 @@ import math
 
 import jax
 
-from albert_jax.training import parameters
+from albert_jax.models.param import count, path_name
 from albert_jax.training.program import Program
 
 
@@ -24,7 +24,7 @@ def dry_run(program: Program) -> str:
   }
   mesh = dict(program.mesh.shape)
   record = {
-    "params": parameters.count(state.params),
+    "params": count(state.params),
     "params_by_part": by_part,
     "flops_per_token": program.task.flops_per_token(),
     "mesh": mesh,
@@ -49,7 +49,7 @@ def params_by_part(params) -> dict[str, int]:
   """Parameters of each part: `encoder/attn`, `encoder/ffn`, `mlm`, …"""
   parts: dict[str, int] = {}
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-    names = parameters.path_name(path).split("/")
+    names = path_name(path).split("/")
     part = "/".join(names[: 2 if names[0] == "encoder" else 1])
     parts[part] = parts.get(part, 0) + leaf.size
   return parts

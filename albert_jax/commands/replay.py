@@ -11,15 +11,15 @@ from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.config import differences, load_config
 from albert_jax.errors import InputError
 from albert_jax.messages import say
+from albert_jax.models.param import path_name
 from albert_jax.runtime.distributed import check_same
 from albert_jax.training.device_batches import device_batches
 from albert_jax.training.init_from import Pretrained
+from albert_jax.training.log.metrics import without_nan
+from albert_jax.training.log.skips import step_metrics
 from albert_jax.training.loop import new_state
-from albert_jax.training.metrics import without_nan
-from albert_jax.training.parameters import path_name
 from albert_jax.training.program import Program
 from albert_jax.training.sharding import replicated
-from albert_jax.training.skips import step_metrics
 from albert_jax.training.step import TrainState, make_gradient
 from albert_jax.training.task import Rows
 

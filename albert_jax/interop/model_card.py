@@ -8,9 +8,9 @@ from typing import Any
 import ml_collections
 
 from albert_jax.models import sharing
+from albert_jax.models.param import count
 from albert_jax.training.init_from import Pretrained
-from albert_jax.training.metrics import FILE as METRICS_FILE
-from albert_jax.training.parameters import count
+from albert_jax.training.log.metrics import FILE as METRICS_FILE
 
 _PAIRS = {
   "sop": "Pairs of segments are labelled 0 in order, 1 swapped (`sentence_order_label`, `next_sentence_label`).",

@@ -9,8 +9,8 @@ import numpy as np
 from albert_jax import config as config_files
 from albert_jax.errors import InputError
 from albert_jax.interop.huggingface import HuggingFaceModel, read_huggingface
+from albert_jax.models.param import path_name
 from albert_jax.training.init_from import Pretrained, pretrained_of_run
-from albert_jax.training.parameters import path_name
 
 
 def open_pretrained(path: str, step: int | None = None) -> Pretrained:

@@ -7,9 +7,9 @@ import jax
 import ml_collections
 
 from albert_jax.commands.dry_run import device_bytes, params_by_part
+from albert_jax.models.param import path_name
 from albert_jax.models.sharing import num_groups
 from albert_jax.tasks import make_task, resolve
-from albert_jax.training.parameters import path_name
 from albert_jax.training.program import Program, make_program
 
 

@@ -10,7 +10,7 @@ from albert_jax.errors import InputError
 from albert_jax.lab.plan import RUNS
 from albert_jax.lab.runner import DONE, FINISHED, read_done
 from albert_jax.lab.spec import Lab
-from albert_jax.training.metrics import FILE, records
+from albert_jax.training.log.metrics import FILE, records
 from albert_jax.training.run_signature import FILE as FINGERPRINTS
 
 

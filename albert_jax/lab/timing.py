@@ -14,7 +14,7 @@ from albert_jax.files import new_file
 from albert_jax.lab.cost import open_program
 from albert_jax.lab.runner import environment
 from albert_jax.messages import say
-from albert_jax.training.metrics import peak_flops
+from albert_jax.training.log.metrics import peak_flops
 from albert_jax.training.sharding import to_devices
 
 FILE = "time.json"

@@ -74,3 +74,13 @@ def param_axes(make: Callable[[nnx.Rngs], nnx.Module]) -> dict:
       raise ValueError(f"Parameter {name} of shape {shape} must declare a letter for each axis, it has {letters}.")
     found[path] = axes
   return traverse_util.unflatten_dict(found)
+
+
+def path_name(path) -> str:
+  """A path in a tree of parameters as "encoder/attn/query/kernel"."""
+  return "/".join(str(getattr(entry, "key", getattr(entry, "name", entry))) for entry in path)
+
+
+def count(params) -> int:
+  """The number of scalars in a tree of arrays or their shapes."""
+  return sum(leaf.size for leaf in jax.tree.leaves(params))

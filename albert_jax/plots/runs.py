@@ -12,7 +12,7 @@ import numpy as np
 from albert_jax.config import load_config
 from albert_jax.errors import InputError
 from albert_jax.plots import style
-from albert_jax.training.metrics import FILE
+from albert_jax.training.log.metrics import FILE
 
 METRICS = {
   "mlm_loss": "masked-LM loss (nats)",

@@ -20,6 +20,7 @@ from albert_jax.errors import InputError, unknown
 from albert_jax.interop.pretrained import is_huggingface, open_pretrained
 from albert_jax.messages import say
 from albert_jax.models import sharing
+from albert_jax.models.param import count
 from albert_jax.predict import forwards
 from albert_jax.predict.answers import lay_windows, read_answers
 from albert_jax.predict.batches import Results, run
@@ -30,7 +31,6 @@ from albert_jax.predict.texts import Text, as_list, split_pairs
 from albert_jax.tasks.settings import RUNTIME, encoder_config
 from albert_jax.tasks.squad_answers import AnswerSettings
 from albert_jax.training.init_from import Pretrained
-from albert_jax.training.parameters import count
 
 BATCH_SIZE = 32
 

@@ -7,8 +7,8 @@ import jax
 from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.errors import unknown
 from albert_jax.runtime.distributed import broadcast_from_first
-from albert_jax.training.metrics import FILE, records
-from albert_jax.training.skips import SPLIT as SKIPPED
+from albert_jax.training.log.metrics import FILE, records
+from albert_jax.training.log.skips import SPLIT as SKIPPED
 from albert_jax.training.step import TrainState
 
 FOLDER = "best"

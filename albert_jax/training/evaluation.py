@@ -6,7 +6,7 @@ import jax
 
 from albert_jax.runtime.supervisor import Supervisor
 from albert_jax.training.device_batches import device_batches
-from albert_jax.training.metrics import MetricAccumulator
+from albert_jax.training.log.metrics import MetricAccumulator
 from albert_jax.training.program import Program
 from albert_jax.training.sharding import batch_shards
 from albert_jax.training.task import Outputs, Rows

@@ -14,10 +14,10 @@ from albert_jax.config import make_settings
 from albert_jax.errors import InputError
 from albert_jax.models.attention import select_attention
 from albert_jax.models.logical_sharding import use_rules
+from albert_jax.optim.optimizer import OptimizerSettings, make_optimizer, make_schedule
 from albert_jax.runtime.compilation import compiler_options
 from albert_jax.training import sharding, step
 from albert_jax.training.guard import GuardSettings
-from albert_jax.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
 from albert_jax.training.task import Batch, Task
 
 

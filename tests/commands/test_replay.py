@@ -10,10 +10,10 @@ import pytest
 from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.commands.replay import replay
 from albert_jax.errors import InputError
+from albert_jax.models.param import path_name
 from albert_jax.tasks import make_task
 from albert_jax.tasks.pretrain import PretrainTask
 from albert_jax.training.loop import train
-from albert_jax.training.parameters import path_name
 from albert_jax.training.program import make_program
 from tests.builders import override
 

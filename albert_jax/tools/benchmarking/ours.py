@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from albert_jax.data.pretraining.rows import Batch
+from albert_jax.data.loader import Batch
 from albert_jax.errors import InputError
 from albert_jax.runtime.memory import reuse_memory
 from albert_jax.tasks import make_task
@@ -16,11 +16,11 @@ from albert_jax.tasks.pretrain import PretrainTask
 from albert_jax.tools.benchmarking import batches, files, scaling, timing, weights
 from albert_jax.tools.benchmarking.job import Job
 from albert_jax.tools.benchmarking.parts import time_parts
-from albert_jax.training.metrics import peak_flops
+from albert_jax.training.log.metrics import peak_flops
+from albert_jax.training.log.step_log import has_ended
 from albert_jax.training.program import Program, make_program
 from albert_jax.training.sharding import to_devices
 from albert_jax.training.step import make_gradient
-from albert_jax.training.step_log import has_ended
 
 _MOST_BATCHES = 16  # that are different
 

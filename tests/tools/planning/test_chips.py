@@ -2,7 +2,7 @@ import pytest
 
 from albert_jax.errors import InputError
 from albert_jax.tools.planning import chips
-from albert_jax.training.metrics import PEAK_FLOPS
+from albert_jax.training.log.metrics import PEAK_FLOPS
 
 
 def test_a_topology_names_its_chip():

@@ -1,9 +1,9 @@
 import jax
 import pytest
 
+from albert_jax.models.param import count
 from albert_jax.tools.planning import compiled, hlo
 from albert_jax.tools.planning.compiled import QUICK, Choice, TooLarge, compile_step
-from albert_jax.training.parameters import count
 from albert_jax.training.program import make_program
 from tests.builders import override
 

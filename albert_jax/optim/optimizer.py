@@ -16,7 +16,7 @@ import optax
 from albert_jax.errors import InputError
 from albert_jax.models.param import Axes
 from albert_jax.models.sharing import Table
-from albert_jax.training import layerwise
+from albert_jax.optim import layerwise
 
 
 @dataclasses.dataclass(frozen=True)

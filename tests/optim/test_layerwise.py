@@ -5,8 +5,8 @@ import optax
 import pytest
 
 from albert_jax.errors import InputError
-from albert_jax.training.layerwise import depth_factors
-from albert_jax.training.optimizer import OptimizerSettings, make_optimizer, make_schedule
+from albert_jax.optim.layerwise import depth_factors
+from albert_jax.optim.optimizer import OptimizerSettings, make_optimizer, make_schedule
 from tests.builders import make_axes
 
 

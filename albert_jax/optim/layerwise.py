@@ -10,8 +10,8 @@ import numpy as np
 import optax
 
 from albert_jax.errors import InputError
+from albert_jax.models.param import path_name
 from albert_jax.models.sharing import Table
-from albert_jax.training.parameters import path_name
 
 
 def depth_factors(params, tables: Mapping[str, Table], decay: float, frozen_layers: int):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from albert_jax.errors import Diverged
-from albert_jax.training.metrics import MetricAccumulator, Writer
+from albert_jax.training.log.metrics import MetricAccumulator, Writer
 from albert_jax.training.task import Task, Terms
 
 SPLIT = "skipped"  # of their lines in metrics.jsonl

@@ -6,8 +6,8 @@ import pytest
 
 from albert_jax.errors import InputError
 from albert_jax.runtime.supervisor import Supervisor
-from albert_jax.training import step_log
-from albert_jax.training.step_log import StepLog
+from albert_jax.training.log import step_log
+from albert_jax.training.log.step_log import StepLog
 
 SECONDS, TOKENS = 2.0, 10.0  # of a step
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from albert_jax.errors import InputError
-from albert_jax.training.skips import SkipMonitor
+from albert_jax.training.log.skips import SkipMonitor
 
 
 class LossTask:

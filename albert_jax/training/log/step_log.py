@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import jax
 
 from albert_jax.runtime.supervisor import Supervisor
-from albert_jax.training.metrics import MetricAccumulator, Progress, Writer, peak_flops
+from albert_jax.training.log.metrics import MetricAccumulator, Progress, Writer, peak_flops
+from albert_jax.training.log.skips import SkipMonitor
 from albert_jax.training.program import Program
-from albert_jax.training.skips import SkipMonitor
 from albert_jax.training.task import Terms
 
 AHEAD = 2

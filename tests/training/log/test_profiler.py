@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import pytest
 
 from albert_jax.errors import InputError
-from albert_jax.training.profiler import FOLDER, Profiler, parse_steps
+from albert_jax.training.log.profiler import FOLDER, Profiler, parse_steps
 
 
 def test_the_asked_steps_are_traced(tmp_path):
