@@ -108,6 +108,23 @@ def test_every_sharing_table_keeps_its_outputs(attn, ffn, embedding, family, lay
   assert_close(pair[:, 0], out.sop_logits if family == "Albert" else out.seq_relationship_logits, 1e-5)
 
 
+DEPTH = dict(lora=2, lora_on="query,down", embedding="learned", residual="inverse")
+
+
+@pytest.mark.parametrize(("family", "embedding"), [("Albert", 12), ("Bert", 24)])
+def test_what_transformers_cannot_express_is_worked_into_the_weights(family, embedding, tmp_path, capsys):
+  sharing = {"attn": "all", "ffn": "none", "key": "cycle:2", "norm": "none", "bias": "loop:1-2-1"}
+  model = MODEL | {"embedding": embedding, "sharing": sharing, "depth": DEPTH}
+  params = make_params(model, "mlm", "pooler", "pair")
+  workdir = make_workdir(tmp_path / "run", model, params, "pretrain", pair_objective="sop")
+  assert export_huggingface(workdir, str(tmp_path / "out")) == f"{family}ForPreTraining"
+  assert "own copy" in capsys.readouterr().err
+  logits, _ = make_ours(model, "pretrain", pair=True)(params, make_rows())
+  out = load(str(tmp_path / "out"), f"{family}ForPreTraining")(**torch_inputs(make_rows()))
+  real = make_rows()["example_ids"] > 0
+  assert_close(logits[real], out.prediction_logits[torch.tensor(real)], 1e-5)
+
+
 def test_encoder_without_a_pooler(tmp_path, capsys):
   model = MODEL | {"sharing": {"attn": "none", "ffn": "none"}}
   workdir = make_workdir(tmp_path / "run", model, make_params(model), "pretrain", pair_objective="none")

@@ -42,6 +42,17 @@ def test_a_shared_group_counts_as_deep_as_its_last_layer():
   np.testing.assert_allclose(factors["ffn"]["up"]["kernel"].ravel(), [1 / 4, 1 / 2])
 
 
+def test_leaves_and_what_layers_have_of_their_own_take_the_rate_of_their_layers():
+  params = {"encoder": {"attn": {"query": {"kernel": jnp.ones((1, 2)), "bias": jnp.ones((3, 2))}}}}
+  params["encoder"]["depth"] = {"attn": {"query": {"a": jnp.ones((3, 2, 1))}}, "residual_attn": jnp.ones(3)}
+  tables = {"attn/query/kernel": (0, 0, 0), "attn/query/bias": (2, 0, 1)}
+  factors = depth_factors(params, tables, 0.5, 0)["encoder"]
+  np.testing.assert_allclose(factors["attn"]["query"]["kernel"].ravel(), [1 / 2])
+  np.testing.assert_allclose(factors["attn"]["query"]["bias"].ravel(), [1 / 4, 1 / 2, 1 / 8])
+  np.testing.assert_allclose(factors["depth"]["attn"]["query"]["a"].ravel(), [1 / 8, 1 / 4, 1 / 2])
+  np.testing.assert_allclose(factors["depth"]["residual_attn"], [1 / 8, 1 / 4, 1 / 2])
+
+
 @pytest.mark.parametrize("name", ["adamw", "lamb"])
 def test_what_is_frozen_stays_and_does_not_count_in_the_clip(name):
   settings = dict(name=name, learning_rate=0.1, warmup_steps=0, clip_norm=1.0, weight_decay=0.1, schedule="constant")
