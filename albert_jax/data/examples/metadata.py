@@ -79,6 +79,8 @@ def check_file(directory: Path, name: str, metadata: dict) -> Path:
   """
   path = Path(directory) / name
   expected = metadata.get("files", {}).get(name)
+  if path.exists() and not path.is_file():
+    raise InputError(f"{path} is not a regular file. {REBUILD}")
   try:
     actual = expected and _sha256(path)
   except OSError as error:
