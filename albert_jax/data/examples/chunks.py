@@ -12,6 +12,8 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
+
 from albert_jax.errors import InputError
 
 SPECIALS = 3  # [CLS] A [SEP] B [SEP]
@@ -54,6 +56,28 @@ class ExampleSettings:
   def chunk_length(self) -> int:
     """Tokens that fill a row, and the most of one sentence that a chunk holds."""
     return self.max_length - SPECIALS
+
+
+def find_cuts(
+  last_lengths: np.ndarray, documents: np.ndarray, chunk_length: int, before: tuple[bool, int] = (False, -1)
+) -> np.ndarray:
+  """Finds the chunks that begin or end inside a sentence which was too long and was cut.
+
+  Only a cut leaves a sentence of `chunk_length` tokens, and always at the end of its chunk; the rest begins the next
+  one. (A sentence of just that length passes for cut, too.)
+
+  Args:
+    last_lengths: [X] tokens in the last sentence of consecutive chunks.
+    documents: [X] the document of each.
+    chunk_length: of the settings.
+    before: the same of the chunk before the first: whether it ends in a cut, and its document.
+
+  Returns:
+    bool [X].
+  """
+  ends = last_lengths == chunk_length
+  previous = np.append(before[0], ends[:-1]) & (np.append(np.uint64(max(before[1], 0)), documents[:-1]) == documents)
+  return ends | previous
 
 
 def stable_hash(*parts: object) -> int:

@@ -46,6 +46,11 @@ def sizes_file(split: str) -> str:
   return f"sizes.{split}.npy"
 
 
+def cuts_file(split: str) -> str:
+  """Name of the file that says which examples of the split begin or end inside a cut sentence."""
+  return f"cuts.{split}.npy"
+
+
 def read_metadata(directory: os.PathLike) -> dict:
   """Reads and checks `metadata.json` of a set.
 
