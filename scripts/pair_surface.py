@@ -4,7 +4,8 @@
     python scripts/pair_surface.py --config=configs/albert_tiny.py --config.data.cut_pairs=True
 
 The rule looks at final punctuation, at which side is longer and at whether the row is full (see
-albert_jax/data/pretraining/baselines.py). It is counted on training rows and tried on the held-out ones, as in an evaluation.
+albert_jax/data/pretraining/baselines.py). It is counted on training rows and tried on the held-out ones, as in an
+evaluation.
 """
 
 import numpy as np

@@ -22,13 +22,14 @@ LAYOUTS = ("auto", "sentences", "paragraphs")
 
 @dataclasses.dataclass(frozen=True)
 class ExampleSettings:
-  """What decides a set of examples, next to its text and its tokenizer.
+  """Settings that, with the text and the tokenizer, decide a set of examples.
 
   Attributes:
-    max_length: tokens in a row, [CLS] and both [SEP] included; a chunk goes on until it holds 3 less or more.
+    max_length: tokens in a row, [CLS] and both [SEP] included. A chunk ends with the sentence that brings it to
+      max_length - 3 tokens or more.
     short_seq_prob: share of the chunks whose target length is uniform in 2…max_length - 3
       (BERT, appendix A.2).
-    layout: what a line of the text holds: "sentences", "paragraphs", or "auto" to look.
+    layout: what a line of the text holds: "sentences", "paragraphs", or "auto" to look at the text.
     valid_fraction: expected share of the documents that are held out; never less than one document.
     seed: decides the targets and which documents are held out.
   """

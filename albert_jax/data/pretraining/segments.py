@@ -141,12 +141,20 @@ def _pair_at_random(pairs, wanted, documents, planned, examples, bits):
 
 
 def _choose_text(chunks, goal, room, bits) -> tuple[np.ndarray, np.ndarray]:
-  """Whole sentences, about `goal` tokens long, from a random sentence of each chunk on: (start, length) [X].
+  """Chooses B from unrelated chunks: whole sentences, about `goal` tokens long, from a random sentence on.
 
   The length is matched because it would otherwise give the label away: a true pair fills its chunk, while A and an
-  unrelated chunk's B together mostly do not. For the same reason B is to be truncated where the true B would be, and
-  only there: where `goal` is more than `room` it gets at least `room` tokens, otherwise at most that many, unless the
-  first sentence alone has more.
+  unrelated chunk's B together mostly do not. For the same reason B must be truncated exactly where the true B would be.
+  So where `goal` is more than `room`, B has at least `room` tokens; otherwise it has at most `room`, unless its first
+  sentence alone has more.
+
+  Example: one chunk whose sentences have 4, 6, 3 and 5 tokens, so that they begin at 0, 4, 10 and 13 and end at 18.
+  With goal 8, B may begin at 0, 4 or 10: from 13 on there would be too little left. Say that it begins at 4. Then
+  stopping at 13 (9 tokens) is nearer to 8 than stopping at 10 (6 tokens): (start, length) = (4, 9). With room 8, 9
+  tokens would be truncated where the true B of 8 is not: it is (4, 6).
+
+  Returns:
+    Start and length of each B in the chunks' tokens, [X] each.
   """
   end = np.cumsum(chunks.lengths)
   sentence_end = np.cumsum(chunks.sentence_lengths)

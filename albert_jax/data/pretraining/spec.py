@@ -1,4 +1,4 @@
-"""What a batch is made with: the vocabulary's ids, the settings and the shapes of its fields."""
+"""The vocabulary's ids, the settings and the shapes of fields that batches are made with."""
 
 import dataclasses
 import functools
