@@ -51,6 +51,9 @@ _DATA = {
   "pair_objective": Field(
     "sop", "Sentence order, next sentence, or neither.", choices=("sop", "nsp", "none"), tasks=PRETRAINING
   ),
+  "cut_pairs": Field(
+    False, "Pairs, too, in examples that begin or end inside a cut sentence.", tasks=PRETRAINING, before=True
+  ),
   "mask_rate": Field(0.15, "Share of an example's tokens that are predicted.", above=0, below=1, tasks=PRETRAINING),
   "max_predictions": Field(
     0, "Predictions in an example at most; 0 = mask_rate × max_length.", low=0, high=2**16, tasks=PRETRAINING

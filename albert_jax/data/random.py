@@ -1,4 +1,4 @@
-"""Random numbers without state: what a row draws depends on (seed, stream, row) alone.
+"""Random numbers without state: those of a row depend on (seed, stream, row) alone.
 
 Philox is a counter-based generator (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011), so
 the numbers of any run of consecutive rows come from one vectorised call that starts at the first row's counter.
@@ -78,7 +78,12 @@ def permute(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
 
 
 def _feistel(x: np.ndarray, bits: np.ndarray, key: np.ndarray) -> np.ndarray:
-  """Permutes the integers of `bits` bits; all arguments are uint64 [n]."""
+  """Permutes the integers of `bits` bits; all arguments are uint64 [n].
+
+  A round splits x into a high and a low part, keeps the low part as the new high one, and makes the new low part by
+  adding (xor) a hash of the low part and the key to the high one. That can be undone whatever the hash is, so each round
+  is a permutation. For 5 bits, 3 high and 2 low: x = 101|10 becomes 10|(101 ^ hash(10)), now 2 high and 3 low bits.
+  """
   one = np.uint64(1)
   right = bits >> one
   left = bits - right

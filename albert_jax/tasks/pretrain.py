@@ -14,9 +14,10 @@ from flax import nnx
 from albert_jax.config import make_settings
 from albert_jax.data.examples.prepare import prepare_from_config
 from albert_jax.data.examples.reader import open_examples
+from albert_jax.data.pretraining.baselines import SurfaceRule, WithBaselines
 from albert_jax.data.pretraining.rows import ROWS_ALGORITHM, PretrainingRows
 from albert_jax.data.pretraining.spec import BatchSettings, Vocabulary
-from albert_jax.data.pretraining.survey import survey
+from albert_jax.data.pretraining.survey import sample_rows, survey
 from albert_jax.errors import InputError
 from albert_jax.messages import say
 from albert_jax.models.flops import flops_per_token
@@ -86,7 +87,8 @@ class PretrainTask:
   def forward(self, params: dict, batch: Batch, rng: jax.Array | None) -> tuple[Terms, Outputs]:
     """Losses and accuracies; `fill` is the share of positions that are not padding.
 
-    A batch with a field `unigram_nll` [B, M] adds the loss of the unigram baseline on the same predictions.
+    In an evaluation, `unigram_loss` and `pair_surface_accuracy` are what the baselines reach on the same predictions
+    (data/pretraining/baselines.py).
     """
     model = nnx.merge(self._definition, params)
     x_BTD = encode(model.encoder, batch, rng)
@@ -97,6 +99,10 @@ class PretrainTask:
     if "unigram_nll" in batch:
       weights_BM = batch["mlm_weights"]
       terms["unigram_loss"] = (jnp.sum(batch["unigram_nll"] * weights_BM), jnp.sum(weights_BM))
+    if "pair_surface_right" in batch:
+      weights_BN = batch["pair_weights"]
+      right = jnp.sum(batch["pair_surface_right"] * weights_BN)
+      terms["pair_surface_accuracy"] = (right, jnp.sum(weights_BN))
     return terms, {}
 
   def _mlm_terms(self, model: PretrainingModel, x_BTD: jax.Array, batch: Batch) -> Terms:
@@ -159,34 +165,23 @@ class PretrainTask:
     vocabulary = Vocabulary.of(tokenizer)
     train, valid = open_examples(directory, "train"), open_examples(directory, "valid")
     train_rows = PretrainingRows(train, vocabulary, self.batch, shuffle=True)
-    # The same masks whatever the seed of the run, so that runs with other seeds are scored on the same predictions.
+    # The same masks and baselines whatever the seed of the run, so that runs with other seeds have the same test.
     fixed = dataclasses.replace(self.batch, seed=self._data.holdout_seed)
     valid_rows = PretrainingRows(valid, vocabulary, fixed, shuffle=False)
-    found = survey(train, train_rows, tokenizer.unk_id)
+    is_fixed = fixed == self.batch
+    sample = sample_rows(train_rows if is_fixed else PretrainingRows(train, vocabulary, fixed, shuffle=True))
+    found = survey(train, self.batch, sample, tokenizer.unk_id)
     found.check(self.batch.pair_objective)
     if jax.process_index() == 0:
       for line in found.lines(self.batch.pair_objective):
         say(line)
-    evaluations = {"valid": WithUnigram(valid_rows, train.unigram_counts)}
+    surface = SurfaceRule(sample, tokenizer) if self._pair else None
+    evaluations = {"valid": WithBaselines(valid_rows, train.unigram_counts, surface)}
     name = directory.parents[1].name  # ends in a digest of text, tokenizer and settings
     return TaskData(train_rows, evaluations, f"{name} {len(train)} {len(valid)} rows {ROWS_ALGORITHM}", tokenizer)
 
   def _make_model(self, rngs: nnx.Rngs) -> PretrainingModel:
     return PretrainingModel(self.encoder, pair=self._pair, rngs=rngs)
-
-
-class WithUnigram:
-  """Rows with one more field, `unigram_nll` [B, M]: −log of each label's frequency in the training text (plus one)."""
-
-  def __init__(self, rows: PretrainingRows, unigram_counts: np.ndarray):
-    self._rows, self.num_rows = rows, rows.num_rows
-    counts = unigram_counts + 1.0
-    self._nll_V = -np.log(counts / counts.sum()).astype(np.float32)
-
-  def batch(self, number: int, size: int, first: int, last: int) -> dict[str, np.ndarray]:
-    """As `PretrainingRows.batch`."""
-    batch = self._rows.batch(number, size, first, last)
-    return {**batch, "unigram_nll": self._nll_V[batch["mlm_labels"]]}
 
 
 def _split(x_BM: jax.Array, count: int) -> jax.Array:

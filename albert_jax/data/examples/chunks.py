@@ -12,6 +12,8 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
+
 from albert_jax.errors import InputError
 
 SPECIALS = 3  # [CLS] A [SEP] B [SEP]
@@ -20,13 +22,14 @@ LAYOUTS = ("auto", "sentences", "paragraphs")
 
 @dataclasses.dataclass(frozen=True)
 class ExampleSettings:
-  """What decides a set of examples, next to its text and its tokenizer.
+  """Settings that, with the text and the tokenizer, decide a set of examples.
 
   Attributes:
-    max_length: tokens in a row, [CLS] and both [SEP] included; a chunk goes on until it holds 3 less or more.
+    max_length: tokens in a row, [CLS] and both [SEP] included. A chunk ends with the sentence that brings it to
+      max_length - 3 tokens or more.
     short_seq_prob: share of the chunks whose target length is uniform in 2…max_length - 3
       (BERT, appendix A.2).
-    layout: what a line of the text holds: "sentences", "paragraphs", or "auto" to look.
+    layout: what a line of the text holds: "sentences", "paragraphs", or "auto" to look at the text.
     valid_fraction: expected share of the documents that are held out; never less than one document.
     seed: decides the targets and which documents are held out.
   """
@@ -54,6 +57,28 @@ class ExampleSettings:
   def chunk_length(self) -> int:
     """Tokens that fill a row, and the most of one sentence that a chunk holds."""
     return self.max_length - SPECIALS
+
+
+def find_cuts(
+  last_lengths: np.ndarray, documents: np.ndarray, chunk_length: int, before: tuple[bool, int] = (False, -1)
+) -> np.ndarray:
+  """Finds the chunks that begin or end inside a sentence which was too long and was cut.
+
+  Only a cut leaves a sentence of `chunk_length` tokens, and always at the end of its chunk; the rest begins the next
+  one. (A sentence of just that length passes for cut, too.)
+
+  Args:
+    last_lengths: [X] tokens in the last sentence of consecutive chunks.
+    documents: [X] the document of each.
+    chunk_length: of the settings.
+    before: the same of the chunk before the first: whether it ends in a cut, and its document.
+
+  Returns:
+    bool [X].
+  """
+  ends = last_lengths == chunk_length
+  previous = np.append(before[0], ends[:-1]) & (np.append(np.uint64(max(before[1], 0)), documents[:-1]) == documents)
+  return ends | previous
 
 
 def stable_hash(*parts: object) -> int:

@@ -9,11 +9,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from albert_jax.data.examples.encode import DocumentEncoder
-from albert_jax.data.examples.metadata import UNIGRAM_COUNTS, sizes_file, write_metadata
-from albert_jax.data.examples.reader import Examples
+from albert_jax.data.examples.metadata import UNIGRAM_COUNTS, cuts_file, sizes_file, write_metadata
+from albert_jax.data.examples.reader import READ_AT_ONCE, Examples
 from albert_jax.data.text.sources import Source
-
-COUNTED_AT_ONCE = 4096  # examples
 
 
 def finish_set(
@@ -44,10 +42,12 @@ def finish_set(
   files = [copy, UNIGRAM_COUNTS]
   for split in splits:
     name = split.name
-    counts, sizes_2X, unigrams = _count(Examples(directory, name, metadata), tokenizer.vocab_size)
+    examples = Examples(directory, name, metadata)
+    counts, sizes_2X, unigrams = _count(examples, tokenizer.vocab_size)
+    np.save(directory / cuts_file(name), examples.find_cuts())
     metadata["splits"][name] = counts | metadata["splits"][name]
     np.save(directory / sizes_file(name), sizes_2X)
-    files.append(sizes_file(name))
+    files += [sizes_file(name), cuts_file(name)]
     if name == "train":
       np.save(directory / UNIGRAM_COUNTS, unigrams)
   write_metadata(directory, metadata, files)
@@ -65,8 +65,8 @@ def _count(examples: Examples, vocab_size: int) -> tuple[dict, np.ndarray, np.nd
   sizes_2X = np.empty((2, len(examples)), np.int32)
   unigrams = np.zeros(vocab_size, np.int64)
   documents, previous = 0, None
-  for start in range(0, len(examples), COUNTED_AT_ONCE):
-    batch = examples.get(np.arange(start, min(start + COUNTED_AT_ONCE, len(examples))))
+  for start in range(0, len(examples), READ_AT_ONCE):
+    batch = examples.get(np.arange(start, min(start + READ_AT_ONCE, len(examples))))
     sizes_2X[:, start : start + len(batch.lengths)] = batch.lengths, batch.sentences
     unigrams += np.bincount(batch.tokens, minlength=vocab_size)
     # A document's examples are neighbours.

@@ -46,6 +46,11 @@ def sizes_file(split: str) -> str:
   return f"sizes.{split}.npy"
 
 
+def cuts_file(split: str) -> str:
+  """Name of the file that says which examples of the split begin or end inside a cut sentence."""
+  return f"cuts.{split}.npy"
+
+
 def read_metadata(directory: os.PathLike) -> dict:
   """Reads and checks `metadata.json` of a set.
 
@@ -79,6 +84,8 @@ def check_file(directory: Path, name: str, metadata: dict) -> Path:
   """
   path = Path(directory) / name
   expected = metadata.get("files", {}).get(name)
+  if path.exists() and not path.is_file():
+    raise InputError(f"{path} is not a regular file. {REBUILD}")
   try:
     actual = expected and _sha256(path)
   except OSError as error:

@@ -1,4 +1,4 @@
-"""How far a long pass over documents has come: a bar on a terminal, else a line now and then."""
+"""Shows the progress of a long pass over documents: a bar on a terminal, otherwise a line now and then."""
 
 import sys
 import time
@@ -16,7 +16,9 @@ class Progress:
     self._documents = self._examples = self._bytes = 0
     self._start = self._last_line = time.monotonic()
     self._between = seconds_between_lines if enabled else float("inf")
-    self._bar = tqdm.tqdm(disable=not (enabled and sys.stderr.isatty()), unit="B", unit_scale=True, desc="Preparing")
+    self._bar = tqdm.tqdm(
+      disable=not (enabled and sys.stderr.isatty()), unit="B", unit_scale=True, desc="Preparing", dynamic_ncols=True
+    )
 
   def count(self, documents: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Passes (key, text) pairs on, and counts them."""

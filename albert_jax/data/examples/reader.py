@@ -9,9 +9,20 @@ import numpy as np
 from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
-from albert_jax.data.examples.metadata import REBUILD, SPLITS, UNIGRAM_COUNTS, check_file, read_metadata, sizes_file
+from albert_jax.data.examples.chunks import SPECIALS, find_cuts
+from albert_jax.data.examples.metadata import (
+  REBUILD,
+  SPLITS,
+  UNIGRAM_COUNTS,
+  check_file,
+  cuts_file,
+  read_metadata,
+  sizes_file,
+)
 from albert_jax.data.tokenizers.registry import Tokenizer, load_tokenizer
 from albert_jax.errors import InputError, unknown
+
+READ_AT_ONCE = 4096  # examples, in a pass over all of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +72,7 @@ class Examples:
   def __getstate__(self):
     # Neither open files nor arrays that are mapped from a file belong in a pickle.
     state = self.__dict__ | {"_readers": {}}
-    return {k: v for k, v in state.items() if k not in ("_sizes_2X", "unigram_counts")}
+    return {k: v for k, v in state.items() if k not in ("_sizes_2X", "unigram_counts", "is_cut")}
 
   @property
   def lengths(self) -> np.ndarray:
@@ -76,6 +87,23 @@ class Examples:
   @functools.cached_property
   def _sizes_2X(self) -> np.ndarray:
     return self._load_array(sizes_file(self._split), 2, len(self))
+
+  @functools.cached_property
+  def is_cut(self) -> np.ndarray:
+    """[len(self)] bool: the examples that begin or end inside a cut sentence. A set of an earlier version is read."""
+    name = cuts_file(self._split)
+    return self._load_array(name, len(self), kind="b") if name in self.metadata.get("files", {}) else self.find_cuts()
+
+  def find_cuts(self) -> np.ndarray:
+    """Passes over the examples to make `is_cut`."""
+    found, before = np.zeros(len(self), bool), (False, -1)
+    chunk_length = self.metadata["settings"]["max_length"] - SPECIALS
+    for start in range(0, len(self), READ_AT_ONCE):
+      batch = self.get(np.arange(start, min(start + READ_AT_ONCE, len(self))))
+      last = batch.sentence_lengths[np.cumsum(batch.sentences) - 1]
+      found[start : start + len(last)] = find_cuts(last, batch.document, chunk_length, before)
+      before = bool(last[-1] == chunk_length), int(batch.document[-1])
+    return found
 
   @functools.cached_property
   def unigram_counts(self) -> np.ndarray:
@@ -108,14 +136,14 @@ class Examples:
       document=document,
     )
 
-  def _load_array(self, name: str, *shape: int) -> np.ndarray:
+  def _load_array(self, name: str, *shape: int, kind: str = "i") -> np.ndarray:
     path = check_file(self._directory, name, self.metadata)
     try:
       array = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
       raise InputError(f"{path} cannot be read: {error}. {REBUILD}") from error
-    if array.shape != shape or array.dtype.kind != "i":
-      raise InputError(f"{path} is damaged: it holds {array.dtype} {array.shape}, not integers {shape}. {REBUILD}")
+    if array.shape != shape or array.dtype.kind != kind:
+      raise InputError(f"{path} is damaged: it holds {array.dtype} {array.shape}, not {shape}. {REBUILD}")
     return array
 
   def _records(self, indices: np.ndarray) -> list[bytes]:

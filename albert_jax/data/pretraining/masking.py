@@ -73,7 +73,7 @@ def choose_predictions(
 
 
 def replace_tokens(labels: np.ndarray, bits: np.ndarray, vocabulary: Vocabulary, settings: BatchSettings) -> np.ndarray:
-  """What the model sees in place of predicted tokens: [MASK], a random token or the token itself.
+  """Draws what the model sees in place of predicted tokens: [MASK], a random token or the token itself.
 
   Args:
     labels: [m] true ids.
@@ -128,7 +128,15 @@ def _draw_ngrams(following: np.ndarray, bits: np.ndarray, max_ngram: int) -> np.
 
 
 def _take_runs(words, order, ngram, budget, max_ngram) -> np.ndarray:
-  """Visits the k-th word of every example at once, in two rounds; returns which words are taken, [W]."""
+  """Visits the k-th word of every example at once, in two rounds; returns which words are taken, [W].
+
+  Example: one example of the words 0 … 4 with 1, 2, 1, 1 and 3 tokens, so that words.before is 0 1 3 4 5 8; budget 3,
+  max_ngram 2, order 1 4 0 2 3, and ngram 2 for every word but the last.
+  k = 0: word 1, wants 1 and 2 (2 + 1 tokens). It fits: both are taken, and no budget is left.
+  With budget 4 it goes on. k = 1: word 4 has 3 tokens and only 1 is left, so it is dropped. k = 2: word 0 wants 0 and 1;
+  the run is shortened to word 0, which fits the budget of 1. Taken: 0 1 2.
+  Had budget been left after k = 4, a second round would have visited the words once more, one at a time.
+  """
   count = np.bincount(words.example, minlength=len(budget))
   first = np.cumsum(count) - count
   before = words.before

@@ -21,9 +21,12 @@ _PAIRED_SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the examples
 def plan_packs(count_T: np.ndarray, max_examples: int) -> Packs:
   """Packs lengths into rows by two greedy rules, and keeps the mixture of them that needs the fewest rows.
 
-  Best fit wins where a row may hold many examples. Where `max_examples` is the limit it runs out of long examples and
-  is left with the short ones, which then fill rows of their own badly. So some rows pair long with short ones first;
-  how many, and of how many examples, is found by trying.
+  Example: rows of 10, at most 2 examples in each, lengths 9, 6, 4, 4, 1, 1. Best fit puts 9 with 1, 6 with 4, then 4
+  with 1: {(9, 1): 1, (6, 4): 1, (4, 1): 1}, three rows for 25 tokens, and fewer are not possible.
+
+  Best fit wins where a row may hold many examples. Where `max_examples` is the limit, it uses up the long examples and
+  is left with short ones, which fill rows badly on their own. So some rows first pair long examples with short ones:
+  2 … `max_examples` in a row, and a fifth to all of the examples. Every mixture is tried.
 
   Args:
     count_T: number of examples of each length 0 … T, T being the row's length; none may have length 0.
@@ -79,10 +82,12 @@ def _fit_best(count_T: np.ndarray, max_examples: int) -> Packs:
 
 
 def _pair_extremes(count_T: np.ndarray, max_examples: int, goal: int) -> tuple[collections.Counter, np.ndarray]:
-  """The longest, as many of the shortest as may join it but one, then the longest that still fits.
+  """Fills each row with the longest example, then with the shortest ones, and last with the longest that still fits.
+
+  Example: rows of 20, at most 3 examples in each, lengths 12, 6, 5, 2, 2: the first pack is 12 + 2 + 6.
 
   Returns:
-    Packs of at least `goal` examples, fewer only where there are not so many, and the counts of the others.
+    Packs that hold `goal` examples or a few more, and the counts of the others. Fewer where there are no more.
   """
   left = {n: int(c) for n, c in enumerate(count_T) if c}
   lengths = sorted(left)

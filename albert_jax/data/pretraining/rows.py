@@ -50,8 +50,9 @@ class PretrainingRows:
         f" max_length={settings.packing * prepared}, or raise packing."
       )
     self._examples, self._vocabulary, self.settings = examples, vocabulary, settings
+    self._unsplit = settings.unsplit(examples)
     self._plan = RowPlan(
-      settings.planned_lengths(examples.lengths, examples.sentences),
+      settings.planned_lengths(examples),
       settings.max_length,
       settings.packing,
       seed=settings.seed,
@@ -79,7 +80,7 @@ class PretrainingRows:
     index_RN, planned_RN = self._plan.find_examples(start, start + len(block["tokens"]))
     if (index_RN < 0).all():
       return
-    assembled = assemble(self._examples, index_RN, planned_RN, start, self._vocabulary, self.settings)
+    assembled = assemble(self._examples, self._unsplit, index_RN, planned_RN, start, self._vocabulary, self.settings)
     place = place_examples(block, assembled)
     mask_rows(block, assembled, place, start, self._vocabulary, self.settings)
 

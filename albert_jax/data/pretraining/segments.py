@@ -51,6 +51,7 @@ class _Pairs:
 
 def assemble(
   examples,
+  unsplit: np.ndarray,
   index_RN: np.ndarray,
   planned_RN: np.ndarray,
   first_row: int,
@@ -61,6 +62,7 @@ def assemble(
 
   Args:
     examples: where the chunks are read, `Examples` or `MemoryExamples`.
+    unsplit: [len(examples)] bool, those that have no A and B of their own.
     index_RN: example in each slot of each row, -1 = empty.
     planned_RN: longest that each may become, special tokens included.
     first_row: number of the first row; it selects the random numbers.
@@ -74,32 +76,30 @@ def assemble(
   bits = bits.reshape(shape)[row, slot]
   planned = planned_RN[row, slot]
 
-  chunks = examples.get(index_RN[row, slot])
-  pairs = _split(chunks, bits[:, _SPLIT], settings)
+  index = index_RN[row, slot]
+  chunks = examples.get(index)
+  pairs = _split(chunks, ~unsplit[index], bits[:, _SPLIT])
   heads = (bits[:, _SWAP] & np.uint64(1)).astype(bool)
   if settings.pair_objective == "sop":
     _swap(pairs, heads & (pairs.weights > 0))
   if settings.pair_objective != "none":
     wanted = heads & (pairs.weights > 0) & (settings.pair_objective == "nsp")
     if settings.single_sentence_random_pair:
-      wanted |= (pairs.weights == 0) & (planned >= settings.special_tokens + 2)
+      wanted |= (chunks.sentences == 1) & (planned >= settings.special_tokens + 2)
     _pair_at_random(pairs, np.flatnonzero(wanted), chunks.document, planned, examples, bits)
   specials = 2 + (pairs.length_X2[:, 1] > 0)
   _truncate(pairs, planned - specials, bits[:, _TRIM:])
   return _join(pairs, row, slot, vocabulary)
 
 
-def _split(chunks, bits: np.ndarray, settings: BatchSettings) -> _Pairs:
-  """Splits each chunk in two, uniformly over the boundaries between its sentences."""
+def _split(chunks, may_split: np.ndarray, bits: np.ndarray) -> _Pairs:
+  """Splits chunks of several sentences in two, uniformly over the boundaries between them."""
   end = np.cumsum(chunks.lengths)
   start = end - chunks.lengths
-  cut = end
-  splits = np.zeros(len(end), bool)
-  if settings.pair_objective != "none":
-    sentence_end = np.cumsum(chunks.sentence_lengths)
-    first = np.cumsum(chunks.sentences) - chunks.sentences
-    splits = chunks.sentences > 1
-    cut = np.where(splits, sentence_end[first + below(bits, chunks.sentences - 1)], end)
+  sentence_end = np.cumsum(chunks.sentence_lengths)
+  first = np.cumsum(chunks.sentences) - chunks.sentences
+  splits = (chunks.sentences > 1) & may_split
+  cut = np.where(splits, sentence_end[first + below(bits, np.maximum(chunks.sentences - 1, 1))], end)
   return _Pairs(
     tokens=chunks.tokens,
     start_X2=np.stack([start, cut], axis=1),
@@ -141,12 +141,20 @@ def _pair_at_random(pairs, wanted, documents, planned, examples, bits):
 
 
 def _choose_text(chunks, goal, room, bits) -> tuple[np.ndarray, np.ndarray]:
-  """Whole sentences, about `goal` tokens long, from a random sentence of each chunk on: (start, length) [X].
+  """Chooses B from unrelated chunks: whole sentences, about `goal` tokens long, from a random sentence on.
 
   The length is matched because it would otherwise give the label away: a true pair fills its chunk, while A and an
-  unrelated chunk's B together mostly do not. For the same reason B is to be truncated where the true B would be, and
-  only there: where `goal` is more than `room` it gets at least `room` tokens, otherwise at most that many, unless the
-  first sentence alone has more.
+  unrelated chunk's B together mostly do not. For the same reason B must be truncated exactly where the true B would be.
+  So where `goal` is more than `room`, B has at least `room` tokens; otherwise it has at most `room`, unless its first
+  sentence alone has more.
+
+  Example: one chunk whose sentences have 4, 6, 3 and 5 tokens, so that they begin at 0, 4, 10 and 13 and end at 18.
+  With goal 8, B may begin at 0, 4 or 10: from 13 on there would be too little left. Say that it begins at 4. Then
+  stopping at 13 (9 tokens) is nearer to 8 than stopping at 10 (6 tokens): (start, length) = (4, 9). With room 8, 9
+  tokens would be truncated where the true B of 8 is not: it is (4, 6).
+
+  Returns:
+    Start and length of each B in the chunks' tokens, [X] each.
   """
   end = np.cumsum(chunks.lengths)
   sentence_end = np.cumsum(chunks.sentence_lengths)

@@ -1,4 +1,4 @@
-"""What a batch is made with: the vocabulary's ids, the settings and the shapes of its fields."""
+"""The vocabulary's ids, the settings and the shapes of fields that batches are made with."""
 
 import dataclasses
 import functools
@@ -70,6 +70,8 @@ class BatchSettings:
     pair_objective: `sop` (are A and B in order?), `nsp` (does B follow A?) or `none` (one segment).
     packing: examples in one row at most, N.
     seed: of the epochs' orders, the splits and the masks.
+    cut_pairs: whether examples that begin or end inside a cut sentence are split into a pair, too. In short rows the
+      cut alone then tells the order of A and B.
     single_sentence_random_pair: quirk of google-research/albert: an example of one sentence is paired with text
       of another document and labelled 1, which leaks NSP into SOP. Off: it has no pair label.
     ngrams_straddle_segments: quirk of the same code: a run may go over the [SEP] between A and B.
@@ -85,6 +87,7 @@ class BatchSettings:
   pair_objective: str = "sop"
   packing: int = 1
   seed: int = 0
+  cut_pairs: bool = False
   single_sentence_random_pair: bool = False
   ngrams_straddle_segments: bool = False
   random_specials: bool = False
@@ -113,13 +116,22 @@ class BatchSettings:
     """Special tokens that a whole example takes: [CLS] A [SEP] B [SEP], or [CLS] A [SEP]."""
     return 2 if self.pair_objective == "none" else 3
 
-  def is_paired(self, sentences: np.ndarray) -> np.ndarray:
-    """Whether examples with these numbers of sentences are split into A and B; bool of the same shape."""
-    return (self.pair_objective != "none") & ((sentences > 1) | self.single_sentence_random_pair)
+  def unsplit(self, examples) -> np.ndarray:
+    """Bool [X]: the examples that are not split into A and B, whatever number of sentences they have."""
+    if self.pair_objective == "none":
+      return np.ones(len(examples), bool)
+    return np.zeros(len(examples), bool) if self.cut_pairs else np.array(examples.is_cut)
 
-  def planned_lengths(self, tokens: np.ndarray, sentences: np.ndarray) -> np.ndarray:
-    """Places in a row for examples with these numbers of tokens and sentences, special tokens included; same shape."""
-    return np.minimum(tokens + 2 + self.is_paired(sentences), self.max_length)
+  def is_paired(self, examples) -> np.ndarray:
+    """Bool [X]: the examples that have a B, be it their own or another's."""
+    split = (examples.sentences > 1) & ~self.unsplit(examples)
+    if self.pair_objective != "none" and self.single_sentence_random_pair:
+      split |= examples.sentences == 1
+    return split
+
+  def planned_lengths(self, examples) -> np.ndarray:
+    """[X]: places in a row for each of the `Examples`, special tokens included."""
+    return np.minimum(examples.lengths + 2 + self.is_paired(examples), self.max_length)
 
   @property
   def example_predictions(self) -> int:

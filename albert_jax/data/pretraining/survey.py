@@ -5,10 +5,12 @@ import dataclasses
 import numpy as np
 
 from albert_jax.data.examples.reader import Examples
+from albert_jax.data.loader import Batch
 from albert_jax.data.pretraining.rows import PretrainingRows
+from albert_jax.data.pretraining.spec import BatchSettings
 from albert_jax.errors import InputError
 
-SAMPLE = 256  # rows
+SAMPLE_TOKENS = 2**20
 MANY_UNKNOWN = 0.05  # of the tokens, where text and tokenizer hardly belong together
 
 
@@ -39,9 +41,9 @@ class Survey:
       )
     if pair_objective != "none" and not self.pairs:
       raise InputError(
-        f"data.pair_objective={pair_objective}: none of the {self.examples:,} examples has two sentences to make a "
-        "pair of. Set data.pair_objective=none, or raise data.max_length; data.layout=paragraphs looks for sentences "
-        "inside a line."
+        f"data.pair_objective={pair_objective}: none of the {self.examples:,} examples has two whole sentences to "
+        "make a pair of. Set data.pair_objective=none, or raise data.max_length; data.layout=paragraphs looks for "
+        "sentences inside a line, and data.cut_pairs takes cut sentences."
       )
 
   def lines(self, pair_objective: str) -> list[str]:
@@ -55,21 +57,26 @@ class Survey:
     return found
 
 
-def survey(examples: Examples, rows: PretrainingRows, unk_id: int) -> Survey:
+def sample_rows(rows: PretrainingRows) -> Batch:
+  """The first training rows, about SAMPLE_TOKENS tokens, and no more than an epoch."""
+  count = min(rows.num_rows, max(1, SAMPLE_TOKENS // rows.settings.max_length))
+  return rows.batch(0, count, 0, count)
+
+
+def survey(examples: Examples, settings: BatchSettings, sample: Batch, unk_id: int) -> Survey:
   """Counts what a training split holds.
 
   Args:
     examples: of the split.
-    rows: made of them.
+    settings: how they become rows.
+    sample: of the rows.
     unk_id: the id of [UNK].
   """
-  counts = examples.unigram_counts
-  sampled = min(rows.num_rows, SAMPLE)
-  weights_RM = rows.batch(0, sampled, 0, sampled)["mlm_weights"]
+  counts, weights_RM = examples.unigram_counts, sample["mlm_weights"]
   return Survey(
     examples=len(examples),
-    pairs=int(np.count_nonzero(rows.settings.is_paired(examples.sentences))),
-    sampled=sampled,
+    pairs=int(np.count_nonzero(settings.is_paired(examples))),
+    sampled=len(weights_RM),
     unpredicted=int(np.count_nonzero(~weights_RM.any(axis=1))),
     unknown=float(counts[unk_id] / max(counts.sum(), 1)),
   )

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from albert_jax.data.examples.chunks import SPECIALS, find_cuts
 from albert_jax.data.examples.reader import ExampleBatch
 from albert_jax.data.pretraining.spec import Vocabulary
 
@@ -28,8 +29,10 @@ class MemoryExamples:
     self._sentence_at = np.append(0, np.cumsum(self.sentences))
     self._token_at = np.append(0, np.cumsum(self._sentence_lengths))[self._sentence_at]
     self.lengths = np.diff(self._token_at).astype(np.int32)
-    longest = int(self.lengths.max(initial=0)) + 3
-    self.metadata = {"settings": {"max_length": max_length or longest}}
+    longest = max_length or int(self.lengths.max(initial=0)) + SPECIALS
+    self.metadata = {"settings": {"max_length": longest}}
+    last_lengths = self._sentence_lengths[self._sentence_at[1:] - 1] if chunks else self.lengths
+    self.is_cut = find_cuts(last_lengths, self._documents, longest - SPECIALS)
 
   def __len__(self) -> int:
     return len(self.lengths)

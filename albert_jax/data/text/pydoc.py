@@ -1,4 +1,4 @@
-"""The embedded corpus: documentation that is installed wherever this project runs, so nothing is downloaded.
+"""The embedded corpus: documentation that is installed with Python and the dependencies, so nothing is downloaded.
 
 Source files are parsed, never imported: importing can be slow, print, or need an accelerator.
 """

@@ -1,4 +1,4 @@
-"""What every tokenizer is: the interface, the special pieces and the fingerprint."""
+"""The interface of every tokenizer, its special pieces and its fingerprint."""
 
 import abc
 import hashlib

@@ -9,20 +9,28 @@ from typing import Any
 
 from albert_jax.data.tokenizers import spm_proto
 from albert_jax.data.tokenizers.base import Tokenizer
+from albert_jax.data.tokenizers.hf_check import (
+  ADDED_SHAPE,
+  DEFINITION_SHAPE,
+  SETTINGS_SHAPE,
+  SPECIALS,
+  check_added,
+  check_added_ids,
+  check_definition,
+  check_settings,
+  normalizers,
+)
 from albert_jax.data.tokenizers.hf_json import COMMA_PENALTY, ends_in_digit_comma, to_backend
 from albert_jax.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from albert_jax.data.tokenizers.wordpiece import WordPieceTokenizer
 from albert_jax.errors import InputError
 from albert_jax.files import new_folder
+from albert_jax.json_files import read_json
 
 FOLDER = "tokenizer"  # of a workdir
 DEFINITION, SETTINGS = "tokenizer.json", "tokenizer_config.json"
 
-_SPECIALS = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 _FILES = {"wordpiece": "vocab.txt", "sentencepiece": "spiece.model"}
-# Settings with which text would get other ids than ours, and the value that ours follow.
-_MUST_BE = {"tokenize_chinese_chars": True, "do_basic_tokenize": True, "remove_space": True}
-_NORMALIZER_MUST_BE = {"clean_text": True, "handle_chinese_chars": True}
 
 
 def has_tokenizer(folder: str) -> bool:
@@ -44,14 +52,27 @@ def load_folder(folder: str, *, lowercase: bool | None = None) -> Tokenizer:
   file = path if path.is_file() else _vocabulary(path)
   if file is None:
     raise InputError(f"{folder} has no tokenizer: no vocab.txt, no .model file and no {DEFINITION}.")
-  settings = _read(file.parent / SETTINGS)
-  definition = _read(file.parent / DEFINITION)
+  settings = _read(file.parent / SETTINGS, SETTINGS_SHAPE)
+  definition = _read(file.parent / DEFINITION, DEFINITION_SHAPE)
   make = _class_of(file, definition)
-  _check_settings(settings, file.parent / SETTINGS, make)
-  _check_definition(definition, file.parent / DEFINITION, make)
+  check_settings(settings, file.parent / SETTINGS, make)
+  for name, shape in (("special_tokens_map.json", SETTINGS_SHAPE), ("added_tokens.json", ADDED_SHAPE)):
+    found = _read(file.parent / name, shape)
+    if shape is SETTINGS_SHAPE:
+      check_settings(found, file.parent / name, make)
+    else:
+      check_added(found, file.parent / name, make)
+  if definition:
+    _check_vocabulary(definition, file.parent / DEFINITION, make)
+    lower = "Lowercase" in {step["type"] for step in normalizers(definition)}
+    check_definition(definition, file.parent / DEFINITION, make, lowercase=lower)
   said = _lowercase(make, settings, definition, file.parent)
   content = _made_of(definition, file, make) if file.name == DEFINITION else file.read_bytes()
   tokenizer = make(content, str(file), said if lowercase is None else lowercase)
+  added = ((token["id"], token["content"]) for token in definition.get("added_tokens") or ())
+  check_added_ids(added, file.parent / DEFINITION, tokenizer)
+  decoder = settings.get("added_tokens_decoder") or {}
+  check_added_ids(((i, token["content"]) for i, token in decoder.items()), file.parent / SETTINGS, tokenizer)
   if file.name != DEFINITION and definition and _pieces(definition) != tokenizer.pieces(range(tokenizer.vocab_size)):
     raise InputError(
       f"{file} and {DEFINITION} beside it hold different pieces. Remove the one that is not the model's."
@@ -67,7 +88,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str, *, max_length: int | None 
     folder: appears whole or not at all.
     max_length: at which transformers truncates.
   """
-  specials = dict(zip(_SPECIALS, tokenizer.special_pieces))
+  specials = dict(zip(SPECIALS, tokenizer.special_pieces))
   settings = {"do_lower_case": tokenizer.lowercase, "clean_up_tokenization_spaces": False, **specials}
   if max_length is not None:
     settings["model_max_length"] = max_length
@@ -98,8 +119,7 @@ def _vocabulary(folder: Path) -> Path | None:
 def _class_of(file: Path, definition: Mapping[str, Any]) -> type[Tokenizer]:
   if file.name != DEFINITION:
     return WordPieceTokenizer if file.suffix == ".txt" else SentencePieceTokenizer
-  vocabulary = definition.get("model", {}).get("vocab")
-  kind = definition.get("model", {}).get("type")
+  vocabulary, kind = definition["model"]["vocab"], definition["model"].get("type")
   if isinstance(vocabulary, list) and kind in ("Unigram", None):
     return SentencePieceTokenizer
   if isinstance(vocabulary, dict) and kind in ("WordPiece", None):
@@ -107,42 +127,29 @@ def _class_of(file: Path, definition: Mapping[str, Any]) -> type[Tokenizer]:
   raise InputError(f"{file}: a tokenizer of the kind {kind}; only WordPiece and Unigram can be read.")
 
 
-def _check_settings(settings: Mapping[str, Any], file: Path, make: type[Tokenizer]) -> None:
-  for name, value in _MUST_BE.items():
-    if settings.get(name, value) != value:
-      raise InputError(f"{file}: {name} is {settings[name]}; only {value} can be followed.")
-  for name, piece in zip(_SPECIALS, make.special_pieces):
-    given = settings.get(name, piece)
-    given = given.get("content") if isinstance(given, dict) else given
-    if given != piece:
-      raise InputError(f"{file}: {name} is {given!r}; a {make.kind} vocabulary has {piece!r} in its place.")
-  added = {*_read(file.parent / "added_tokens.json")}
-  _check_added(added, file.parent / "added_tokens.json", make)
-
-
-def _check_definition(definition: Mapping[str, Any], file: Path, make: type[Tokenizer]) -> None:
-  _check_added({token["content"] for token in definition.get("added_tokens", ())}, file, make)
-  for normalizer in _normalizers(definition):
-    for name, value in _NORMALIZER_MUST_BE.items():
-      if normalizer.get(name, value) != value:
-        raise InputError(f"{file}: {name} of the normalizer is {normalizer[name]}; only {value} can be followed.")
-
-
-def _check_added(added: set[str], file: Path, make: type[Tokenizer]) -> None:
-  if unknown := sorted(added - {*make.special_pieces}):
-    names = ", ".join(map(repr, unknown[:5]))
-    raise InputError(f"{file} adds {names} to the vocabulary; only {', '.join(make.special_pieces)} can be told apart.")
+def _check_vocabulary(definition: Mapping[str, Any], file: Path, make: type[Tokenizer]) -> None:
+  vocabulary = definition["model"]["vocab"]
+  if isinstance(vocabulary, dict) != (make is WordPieceTokenizer):
+    raise InputError(f"{file} is not of the kind of the vocabulary beside it, {make.kind}.")
+  if isinstance(vocabulary, dict):
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+      raise InputError(f"{file}: the ids of its pieces are not 0 … {len(vocabulary) - 1}, each once.")
+    if broken := [piece for piece in vocabulary if not piece or "\n" in piece or piece != piece.rstrip("\r")]:
+      raise InputError(f"{file}: {broken[0]!r} cannot be a piece.")
+  for item in vocabulary if isinstance(vocabulary, list) else ():
+    if len(item) != 2 or not isinstance(item[0], str) or not item[0] or isinstance(item[1], str):
+      raise InputError(f"{file}: an entry of the vocabulary is {item!r}, not a piece and its score.")
 
 
 def _lowercase(make: type[Tokenizer], settings: Mapping, definition: Mapping, folder: Path) -> bool | None:
-  """What the files say, all of the same; None if they say nothing."""
+  """Returns whether the files ask for lower case; None if they say nothing."""
   said: dict[str, set[bool]] = {}
-  if "do_lower_case" in settings:
-    lower = bool(settings["do_lower_case"])
-    strip = settings.get("strip_accents") if make is WordPieceTokenizer else not settings.get("keep_accents", False)
+  if settings.get("do_lower_case") is not None:
+    lower = settings["do_lower_case"]
+    strip = settings.get("strip_accents") if make is WordPieceTokenizer else not settings.get("keep_accents")
     said[SETTINGS] = {lower, lower if strip is None else strip}
   if definition:
-    said[DEFINITION] = _lowercase_of(make, _normalizers(definition))
+    said[DEFINITION] = _lowercase_of(make, normalizers(definition))
   answers = set().union(*said.values())
   if len(answers) > 1:
     raise InputError(
@@ -162,11 +169,6 @@ def _lowercase_of(make: type[Tokenizer], normalizers: list[Mapping[str, Any]]) -
   return {lower, lower if strip is None else strip}
 
 
-def _normalizers(definition: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-  outer = definition.get("normalizer") or {}
-  return outer.get("normalizers", [outer] if outer else [])
-
-
 def _pieces(definition: Mapping[str, Any]) -> list[str]:
   vocabulary = definition["model"]["vocab"]
   if isinstance(vocabulary, dict):
@@ -177,19 +179,20 @@ def _pieces(definition: Mapping[str, Any]) -> list[str]:
 def _made_of(definition: Mapping[str, Any], file: Path, make: type[Tokenizer]) -> bytes:
   """The content of a vocabulary's own file, from `tokenizer.json`."""
   if make is WordPieceTokenizer:
-    vocabulary = definition["model"]["vocab"]
-    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
-      raise InputError(f"{file}: the ids of its pieces are not 0 … {len(vocabulary) - 1}, each once.")
     return "".join(f"{piece}\n" for piece in _pieces(definition)).encode()
-  charsmaps = [n["precompiled_charsmap"] for n in _normalizers(definition) if n["type"] == "Precompiled"]
+  charsmaps = [n["precompiled_charsmap"] for n in normalizers(definition) if n["type"] == "Precompiled"]
   missing = {*make.special_pieces[:2]} - {*_pieces(definition)}
   if missing:
     raise InputError(f"{file}: the vocabulary lacks {', '.join(sorted(missing))}, and so is not an ALBERT's.")
+  try:
+    charsmap = base64.b64decode(charsmaps[0], validate=True) if charsmaps else b""
+  except ValueError as error:
+    raise InputError(f"{file}: precompiled_charsmap is damaged ({error}). Fetch it again.") from error
   return spm_proto.build(
     [(piece, _score(piece, score)) for piece, score in definition["model"]["vocab"]],
     make.special_pieces,
-    charsmap=base64.b64decode(charsmaps[0]) if charsmaps else b"",
-    byte_fallback=definition["model"].get("byte_fallback", False),
+    charsmap=charsmap,
+    byte_fallback=definition["model"].get("byte_fallback") or False,
   )
 
 
@@ -198,17 +201,9 @@ def _score(piece: str, score: float) -> float:
   return score + COMMA_PENALTY if ends_in_digit_comma(piece) and score < -COMMA_PENALTY else score
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, shape: dict) -> dict[str, Any]:
   """The object in a file; empty if there is no such file."""
-  if not path.is_file():
-    return {}
-  try:
-    value = json.loads(path.read_text(encoding="utf-8"))
-  except ValueError as error:
-    raise InputError(f"{path} is not JSON ({error}). Fetch it again.") from error
-  if not isinstance(value, dict):
-    raise InputError(f"{path} holds no JSON object. Fetch it again.")
-  return value
+  return read_json(path, shape, hint="Fetch it again.") if path.exists() else {}
 
 
 def _write(path: Path, value: Mapping[str, Any]) -> None:

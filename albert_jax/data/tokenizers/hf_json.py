@@ -1,4 +1,4 @@
-"""Our tokenizers as those of the `tokenizers` library, which Hugging Face's `tokenizer.json` holds."""
+"""Turns a tokenizer of this package into one of the `tokenizers` library, whose file is `tokenizer.json`."""
 
 import sys
 import unicodedata
@@ -19,7 +19,7 @@ COMMA_PENALTY = 100.0
 def to_backend(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
   """A tokenizer of the library that gives the same ids, between [CLS] and [SEP].
 
-  One difference stays: ALBERT's rule for a comma after a digit (see `data.tokenizer_sentencepiece`) is only
+  One difference stays: ALBERT's rule for a comma after a digit (see `tokenizers.sentencepiece`) is only
   approximated, by scores at which the pieces it splits are hardly ever chosen.
 
   Raises:
@@ -55,7 +55,7 @@ def _sentencepiece(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
   unigram = models.Unigram(_scores(model), tokenizer.unk_id, byte_fallback=spec.byte_fallback)
   backend = tokenizers.Tokenizer(unigram)
   rules = model.normalizer_spec
-  backend.normalizer = _normalizer(tokenizer.lowercase, rules.precompiled_charsmap)
+  backend.normalizer = sentencepiece_normalizer(tokenizer.lowercase, rules.precompiled_charsmap)
   scheme = "first" if rules.add_dummy_prefix else "never"
   backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme=scheme)
   backend.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme=scheme)
@@ -66,8 +66,8 @@ def _scores(model) -> list[tuple[str, float]]:
   return [(p.piece, p.score - COMMA_PENALTY * ends_in_digit_comma(p.piece)) for p in model.pieces]
 
 
-def _normalizer(lowercase: bool, charsmap: bytes) -> normalizers.Normalizer:
-  """`tokenizer_sentencepiece.normalise`, then what the model does itself."""
+def sentencepiece_normalizer(lowercase: bool, charsmap: bytes) -> normalizers.Normalizer:
+  """Does what `sentencepiece.normalise` does, then what the model does itself by its rules, `charsmap`."""
   steps: list[normalizers.Normalizer] = [
     normalizers.Replace(Regex(f"[{_class_of(str.isspace)}]+"), " "),
     # The pre-tokenizer knows the start of a text by its first character: where that goes, a space must stand for it.

@@ -36,6 +36,8 @@ def load_tokenizer(path: str, *, lowercase: bool | None = None) -> Tokenizer:
       f"{path!r} is no tokenizer. Give a SentencePiece model (.model), a WordPiece vocabulary (.txt), a folder with "
       "one in Hugging Face's layout, or how to train one, as in train:sentencepiece:4096."
     )
+  if os.path.exists(path) and not os.path.isfile(path):
+    raise InputError(f"Tokenizer {path!r} is not a regular file.")
   try:
     with open(path, "rb") as f:
       content = f.read()

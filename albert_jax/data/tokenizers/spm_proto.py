@@ -1,7 +1,7 @@
-"""What is inside a SentencePiece model and the library does not show: its pieces' scores and kinds, its rules.
+"""Reads and writes the parts of a SentencePiece model that the library does not show: scores, kinds of pieces, rules.
 
-The messages are those of sentencepiece's `sentencepiece_model.proto`, as far as they are needed here; what is not
-declared is kept. (The module that sentencepiece generates from it works with only some versions of protobuf.)
+The messages are those of sentencepiece's `sentencepiece_model.proto`, as far as they are needed here; other fields are
+kept as they are. (The module that sentencepiece generates from it works with only some versions of protobuf.)
 """
 
 from collections.abc import Sequence

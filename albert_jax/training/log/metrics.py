@@ -155,6 +155,7 @@ _SHORT = {
   "mlm_accuracy": "acc {:.1%}",
   "pair_loss": "pair {:.3f}",
   "pair_accuracy": "acc {:.1%}",
+  "pair_surface_accuracy": "(surface {:.1%})",
   "accuracy": "accuracy {:.1%}",
   "matthews": "matthews {:.3f}",
   "pearson": "pearson {:.3f}",

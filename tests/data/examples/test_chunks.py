@@ -4,7 +4,7 @@ import itertools
 import numpy as np
 import pytest
 
-from albert_jax.data.examples.chunks import ExampleSettings, document_chunks, stable_hash
+from albert_jax.data.examples.chunks import ExampleSettings, document_chunks, find_cuts, stable_hash
 from albert_jax.data.examples.prepare import ALGORITHM
 from albert_jax.errors import InputError
 
@@ -79,3 +79,22 @@ def test_hashes_are_the_same_in_every_process_and_version():
 def test_bad_settings_are_named(key, value):
   with pytest.raises(InputError, match=f"{key} is {value!r}"):
     ExampleSettings(**{key: value})
+
+
+def test_cut_sentences_are_found_in_what_is_left_of_them():
+  lengths = [40, 3, 5, 29, 4, 20, 12]  # 40 is cut at 29; a sentence of exactly 29 passes for cut
+  settings = ExampleSettings(max_length=32, short_seq_prob=0)
+  chunks = document_chunks(lengths, "key", settings)
+  assert chunks == [[29], [11, 3, 5, 29], [4, 20, 12]]
+  last = np.array([chunk[-1] for chunk in [*chunks, *chunks]])
+  documents = np.array([7, 7, 7, 8, 8, 8], np.uint64)
+  assert find_cuts(last, documents, 29).tolist() == [True] * 6
+  assert find_cuts(np.array([29, 5, 6, 29, 4]), np.array([1, 1, 1, 1, 2], np.uint64), 29).tolist() == [
+    True,
+    True,
+    False,
+    True,
+    False,
+  ]
+  assert find_cuts(np.array([5]), np.array([1], np.uint64), 29, (True, 1)).tolist() == [True]
+  assert find_cuts(np.array([5]), np.array([1], np.uint64), 29, (True, 2)).tolist() == [False]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from albert_jax.data.examples import encode, finish, writer
+from albert_jax.data.examples import encode, finish, reader, writer
 from albert_jax.data.examples import prepare as prepare_module
 from albert_jax.data.examples.chunks import ExampleSettings, stable_hash
 from albert_jax.data.examples.encode import DocumentEncoder
@@ -67,7 +67,8 @@ def test_records_hold_whole_sentences_that_fill_the_row(tmp_path, word_source, w
 
 
 def test_metadata_counts_what_is_there(tmp_path, word_source, word_tokenizer, monkeypatch):
-  monkeypatch.setattr(finish, "COUNTED_AT_ONCE", 3)
+  monkeypatch.setattr(finish, "READ_AT_ONCE", 3)
+  monkeypatch.setattr(reader, "READ_AT_ONCE", 3)
   directory = prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "cache", processes=1)
   metadata = read_metadata(directory)
   for split in ("train", "valid"):

@@ -36,7 +36,7 @@ def make_examples(count=101, seed=0):
 
 
 def make_rows(shuffle=True, examples=None, **settings):
-  settings = BatchSettings(**({"max_length": T} | settings))
+  settings = BatchSettings(**({"max_length": T, "cut_pairs": True} | settings))
   return PretrainingRows(
     make_examples() if examples is None else examples, make_vocabulary(), settings, shuffle=shuffle
   )
@@ -221,6 +221,30 @@ def test_text_without_spaces_has_predictions():
   vocabulary = make_vocabulary(word_starts=np.zeros(SIZE, bool))
   rows = PretrainingRows(examples, vocabulary, BatchSettings(max_length=T), shuffle=False)
   assert rows.batch(0, 3, 0, 3)["mlm_weights"].sum(axis=1).tolist() == [1, 4, 5]  # round(0.15 × (n + 2))
+
+
+CHUNK_OF = {10: 10, 11: 10, 12: 12, 13: 12, 14: 12, 15: 15, 16: 15, 17: 17, 18: 17}  # first token of the chunk
+
+
+def cut_examples():
+  """A document whose second sentence was cut: the first two chunks hold a part of it. And an unrelated one."""
+  full = T - 3
+  chunks = [[[10] * 5, [11] * full], [[12] * 7, [13] * 5, [14] * 4], [[15] * 5, [16] * 6], [[17] * 9, [18] * 3]]
+  return MemoryExamples(chunks, [0, 0, 0, 1], max_length=T)
+
+
+@pytest.mark.parametrize("packing", [1, 3])
+@pytest.mark.parametrize(("objective", "quirk"), [("sop", False), ("nsp", False), ("sop", True)])
+def test_examples_that_hold_a_part_of_a_cut_sentence_have_no_pair(packing, objective, quirk):
+  settings = dict(examples=cut_examples(), packing=packing, pair_objective=objective)
+  settings |= dict(single_sentence_random_pair=quirk, mask_prob=0.0, random_prob=0.0)
+  for cut_pairs, expected in ((True, {10, 12, 15, 17}), (False, {15, 17})):
+    batch = rows_of(make_rows(cut_pairs=cut_pairs, **settings), 0, 40)
+    row, slot = np.nonzero(batch["pair_weights"])
+    begin = batch["cls_positions"][row, slot]
+    firsts = batch["tokens"][row, begin + 1]  # of A, from which the chunk can be told
+    assert {CHUNK_OF[first] for first in firsts.tolist()} == expected
+    assert (batch["token_type_ids"].any(axis=1) == batch["pair_weights"].any(axis=1)).all()
 
 
 def test_seeds_differ():

@@ -38,7 +38,8 @@ class Traced:
     settings = BatchSettings(**{"max_length": 64, **settings})
     index = np.repeat(np.arange(len(self.chunks)), repeats)[:, None]
     planned = np.full(index.shape, planned or settings.max_length)
-    made = assemble(self.examples, index, planned, first_row, VOCABULARY, settings)
+    unsplit = np.full(len(self.examples), settings.pair_objective == "none")
+    made = assemble(self.examples, unsplit, index, planned, first_row, VOCABULARY, settings)
     results = []
     ends = np.cumsum(made.lengths)
     for x, (end, length) in enumerate(zip(ends, made.lengths)):
@@ -290,7 +291,7 @@ def test_random_numbers_belong_to_the_row():
 def test_slots_of_a_row_are_independent():
   settings = BatchSettings(max_length=64, packing=2)
   index = np.zeros((2000, 2), int)
-  made = assemble(SIX.examples, index, np.full((2000, 2), 19), 0, VOCABULARY, settings)
+  made = assemble(SIX.examples, np.zeros(1, bool), index, np.full((2000, 2), 19), 0, VOCABULARY, settings)
   labels = made.pair_labels.reshape(2000, 2)
   assert stats.binomtest(int((labels[:, 0] == labels[:, 1]).sum()), 2000, 0.5).pvalue > RARE
 
@@ -298,7 +299,9 @@ def test_slots_of_a_row_are_independent():
 def test_empty_slots_are_left_out():
   settings = BatchSettings(max_length=64, packing=3)
   index = np.array([[4, -1, -1], [-1, -1, -1], [0, 9, -1]])
-  made = assemble(MANY.examples, index, np.full(index.shape, 64), 0, VOCABULARY, settings)
+  made = assemble(
+    MANY.examples, np.zeros(len(MANY.examples), bool), index, np.full(index.shape, 64), 0, VOCABULARY, settings
+  )
   assert made.row.tolist() == [0, 2, 2]
   assert made.slot.tolist() == [0, 0, 1]
   lengths = [len(flat(MANY.chunks[c])) + 3 for c in (4, 0, 9)]
