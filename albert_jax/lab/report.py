@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from albert_jax.files import new_file
+from albert_jax.lab.outcome.collect import collect
 from albert_jax.lab.page.document import document
-from albert_jax.lab.results import collect
 from albert_jax.plots import style
 
 FOLDER = "report"

@@ -12,9 +12,9 @@ from albert_jax.errors import InputError, unknown
 from albert_jax.lab import plan, schedule, spec, timing
 from albert_jax.lab.analyse import analyse
 from albert_jax.lab.claims import Claims
+from albert_jax.lab.outcome.runs import ResultsByFolder
 from albert_jax.lab.plan import Arm, Run
 from albert_jax.lab.runner import execute, status
-from albert_jax.lab.runs import ResultsByFolder
 from albert_jax.lab.spec import Lab
 from albert_jax.messages import say
 from albert_jax.runtime import preemption

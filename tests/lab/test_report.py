@@ -9,11 +9,11 @@ from scipy import stats
 
 from albert_jax.errors import InputError
 from albert_jax.lab import plan, schedule
-from albert_jax.lab.compare import ArmRuns, front, paired
-from albert_jax.lab.phi import phi, solve
+from albert_jax.lab.outcome.collect import collect
+from albert_jax.lab.outcome.compare import ArmRuns, front, paired
+from albert_jax.lab.outcome.phi import phi, solve
+from albert_jax.lab.outcome.runs import ResultsByFolder
 from albert_jax.lab.report import report
-from albert_jax.lab.results import collect
-from albert_jax.lab.runs import ResultsByFolder
 from tests.lab.fake import UNIGRAM, losses, make_lab, write_run
 
 RATE = "optimizer.learning_rate"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from albert_jax.lab import statistics as lab_statistics
-from albert_jax.lab.statistics import Mean, holm, power, seeds_needed, t_interval, verdict
+from albert_jax.lab.outcome import statistics as lab_statistics
+from albert_jax.lab.outcome.statistics import Mean, holm, power, seeds_needed, t_interval, verdict
 
 
 def test_interval_and_p_are_those_of_scipys_paired_test():

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from albert_jax.lab.compare import SAME_COST, is_certain
+from albert_jax.lab.outcome.compare import SAME_COST, is_certain
 from albert_jax.lab.page import pictures
 from albert_jax.lab.page.numbers import code, interval, quantity, signed, value, verdict
 

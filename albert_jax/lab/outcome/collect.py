@@ -9,10 +9,10 @@ from typing import Any
 
 import ml_collections
 
-from albert_jax.lab import compare, curves, phi
-from albert_jax.lab.compare import ArmRuns
+from albert_jax.lab.outcome import compare, curves, phi
+from albert_jax.lab.outcome.compare import ArmRuns
+from albert_jax.lab.outcome.runs import Finished, ResultsByFolder, read_finished
 from albert_jax.lab.plan import Choice, Run, reported, tuning
-from albert_jax.lab.runs import Finished, ResultsByFolder, read_finished
 from albert_jax.lab.spec import Lab, read
 
 ANALYSIS = "analysis"

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
-from albert_jax.lab import statistics
+from albert_jax.lab.outcome import statistics
 from albert_jax.lab.spec import Lab
 
 BASELINE = "baseline"

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from albert_jax.lab import statistics
-from albert_jax.lab.runs import Finished
+from albert_jax.lab.outcome import statistics
+from albert_jax.lab.outcome.runs import Finished
 from albert_jax.lab.spec import Lab
 
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import optimize
 
-from albert_jax.lab import statistics
-from albert_jax.lab.compare import ArmRuns
+from albert_jax.lab.outcome import statistics
+from albert_jax.lab.outcome.compare import ArmRuns
 
 _RANGE = (-3.0, 3.0)
 
