@@ -86,8 +86,8 @@ class Collective:
 
 def operations(text: str) -> Iterator[Operation]:
   """Every operation that runs, with the number of its runs; what is inside a fusion, too."""
-  computations, entry = _parse(text)
-  times = _times(computations, entry)
+  computations, entry = parse(text)
+  times = run_counts(computations, entry)
   for name, body in computations.items():
     for operation in body if times.get(name) else ():
       yield dataclasses.replace(operation, times=times[name])
@@ -115,7 +115,7 @@ def collectives(text: str, chips: int) -> list[Collective]:
   return [collective for collective in found.values() if collective.group > 1]
 
 
-def _parse(text: str) -> tuple[dict[str, list[Operation]], str]:
+def parse(text: str) -> tuple[dict[str, list[Operation]], str]:
   """The operations of each computation, and the name of the one that is the program."""
   computations: dict[str, list[Operation]] = {}
   name = entry = ""
@@ -129,7 +129,7 @@ def _parse(text: str) -> tuple[dict[str, list[Operation]], str]:
   return computations, entry
 
 
-def _times(computations: dict[str, list[Operation]], entry: str) -> dict[str, int]:
+def run_counts(computations: dict[str, list[Operation]], entry: str) -> dict[str, int]:
   """How often each computation runs. Those of the text come before their callers."""
   times = {entry: 1}
   for name in reversed(computations):
@@ -139,6 +139,12 @@ def _times(computations: dict[str, list[Operation]], entry: str) -> dict[str, in
         for callee in [one] if one else re.findall(r"[\w.-]+", several):
           times[callee] = times.get(callee, 0) + times[name] * turns
   return times
+
+
+def dims(shape: str) -> list[int]:
+  """The dims of a shape as HLO writes it; of a tuple, those of its first array."""
+  first = _ARRAY.search(shape)
+  return [int(n) for n in first.group(2).split(",") if n] if first else []
 
 
 def _turns(computations: dict[str, list[Operation]], loop: Operation) -> int:
