@@ -20,7 +20,7 @@ class Card:
     name: as CUDA tells it.
     peak: dense bfloat16 FLOP/s.
     bandwidth: bytes a second between memory and processors.
-    memory: bytes of memory that CUDA offers.
+    total_memory: bytes of memory that CUDA offers.
     link_rate: bytes a second that a card sends over all its links.
     capability: CUDA's compute capability.
     cores: streaming multiprocessors.
@@ -32,7 +32,7 @@ class Card:
   name: str
   peak: float
   bandwidth: float
-  memory: int
+  total_memory: int
   link_rate: float
   capability: tuple[int, int]
   cores: int
@@ -41,9 +41,19 @@ class Card:
   shared: int
 
   @property
-  def usable(self) -> float:
-    """Bytes that a program may use: JAX takes three quarters unless XLA_PYTHON_CLIENT_MEM_FRACTION says 0.95."""
-    return 0.95 * self.memory
+  def memory(self) -> float:
+    """Bytes that a program may use where XLA_PYTHON_CLIENT_MEM_FRACTION is 0.95; JAX's default is 0.75."""
+    return 0.95 * self.total_memory
+
+  @property
+  def shapes(self) -> tuple[str, ...]:
+    """Machines of growing size."""
+    return ("1", "2", "4", "8")
+
+  def transfer_rate(self, group: int, chips: int) -> float:
+    """Bytes a second that a card sends in a transfer among `group` of `chips` cards: all links, whatever the group."""
+    del group, chips
+    return self.link_rate
 
   @property
   def target(self) -> str:
@@ -55,7 +65,7 @@ gpu_device_info {{
   shared_memory_per_core: {self.shared}  threads_per_core_limit: 2048  core_count: {self.cores}  fpus_per_core: 128
   block_dim_limit_x: 2147483647  block_dim_limit_y: 65535  block_dim_limit_z: 65535
   memory_bandwidth: {self.bandwidth:.0f}  l2_cache_size: {self.l2}  clock_rate_ghz: {self.clock}
-  device_memory_size: {self.memory}  shared_memory_per_block_optin: {self.shared - 1024}
+  device_memory_size: {self.total_memory}  shared_memory_per_block_optin: {self.shared - 1024}
   cuda_compute_capability {{ major: {major} minor: {minor} }}
   registers_per_core_limit: 65536  registers_per_block_limit: 65536
 }}
@@ -67,14 +77,11 @@ runtime_version {{ major: 12 minor: 9 patch: 0 }}  device_description_str: "{sel
 # NVIDIA's data sheets of the SXM modules (peaks without sparsity; NVLink's rates are those of one direction).
 CARDS = {
   "a100": Card("NVIDIA A100-SXM4-80GB", 312e12, 2.039e12, 84_987_740_160, 300e9, (8, 0), 108, 1.41, 40 << 20, 167_936),
-  "h100": Card("NVIDIA H100 80GB HBM3", 989e12, 3.35232e12, 84_929_347_584, 450e9, (9, 0), 132, 1.98, 50 << 20, 233_472),
+  "h100": Card(
+    "NVIDIA H100 80GB HBM3", 989e12, 3.35232e12, 84_929_347_584, 450e9, (9, 0), 132, 1.98, 50 << 20, 233_472
+  ),
   "h200": Card("NVIDIA H200", 989e12, 4.8e12, 150_754_820_096, 450e9, (9, 0), 132, 1.98, 50 << 20, 233_472),
 }
-
-
-def is_gpu(topology: str) -> bool:
-  """Whether a topology's name is that of GPUs."""
-  return topology.partition(":")[0] in CARDS
 
 
 def card_of(topology: str) -> tuple[Card, int]:

@@ -45,11 +45,7 @@ class Operation:
   @property
   def bytes(self) -> int:
     """Size of the result."""
-    return sum(
-      math.prod(int(n) for n in dims.split(",") if n) * ITEM_BITS[dtype] // 8
-      for dtype, dims in _ARRAY.findall(self.shape)
-      if dtype in ITEM_BITS
-    )
+    return size_of(self.shape)
 
   @property
   def cycles(self) -> int:
@@ -139,6 +135,15 @@ def run_counts(computations: dict[str, list[Operation]], entry: str) -> dict[str
         for callee in [one] if one else re.findall(r"[\w.-]+", several):
           times[callee] = times.get(callee, 0) + times[name] * turns
   return times
+
+
+def size_of(shape: str) -> int:
+  """Bytes of all arrays in a shape as HLO writes it."""
+  return sum(
+    math.prod(int(n) for n in dims.split(",") if n) * ITEM_BITS[dtype] // 8
+    for dtype, dims in _ARRAY.findall(shape)
+    if dtype in ITEM_BITS
+  )
 
 
 def dims(shape: str) -> list[int]:

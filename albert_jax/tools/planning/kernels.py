@@ -37,6 +37,7 @@ _IN_PLACE = {"dynamic-update-slice": 1, "scatter": 2}  # kind → which operand 
 _CONTROL = re.compile(r"\b(?:to_apply|body|calls|true_computation|false_computation)=%?([\w.-]+)")
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 _CONTRACTED = re.compile(r'lhs_contracting_dim(?:s=\{|ensions":\[)([\d",]*)')
+_WORKSPACE = re.compile(r"\b[su]8\[\d+\]")  # of a library call, the last of its results
 _TABLE = re.compile(r"^(\d+) (?:\"(.*)\"|\{(.*)\})$")
 
 
@@ -74,9 +75,7 @@ def kernels(text: str) -> list[Kernel]:
       flops = _flops(operation, shapes, computations)
       source, function = frames.source(operation)
       group = _group(operation, flops, source, function)
-      found.append(
-        Kernel(operation.name, group, flops, _bytes(operation, shapes, computations), times[name], source)
-      )
+      found.append(Kernel(operation.name, group, flops, _bytes(operation, shapes, computations), times[name], source))
   return found
 
 
@@ -106,7 +105,10 @@ def _callee(operation: Operation, computations: dict[str, list[Operation]]) -> l
 def _bytes(operation: Operation, shapes: dict[str, Operation], computations: dict[str, list[Operation]]) -> int:
   inner, operands = _callee(operation, computations), _operands(operation)
   if not inner:
-    return operation.bytes + sum(shapes[name].bytes for name in dict.fromkeys(operands) if name in shapes)
+    written = operation.bytes
+    if operation.kind == "custom-call" and operation.shape.startswith("("):
+      written -= hlo.size_of(" ".join(_WORKSPACE.findall(operation.shape)))
+    return written + sum(shapes[name].bytes for name in dict.fromkeys(operands) if name in shapes)
   read: dict[str, int] = {}
   for number, name in enumerate(operands):
     whole = shapes[name].bytes if name in shapes else 0
