@@ -153,7 +153,9 @@ def dims(shape: str) -> list[int]:
 
 
 def _turns(computations: dict[str, list[Operation]], loop: Operation) -> int:
-  """How often a loop turns: the one integer that its condition compares with; 1 where that is not a constant."""
+  """How often a loop turns: what the compiler says, or the one integer that its condition compares with, or 1."""
+  if known := re.search(r'"known_trip_count":\s*\{"n":"(\d+)"', loop.rest):
+    return int(known.group(1))
   condition = re.search(r"condition=%?([\w.-]+)", loop.rest).group(1)
   limits = [re.match(r"(\d+)\)", o.rest) for o in computations[condition] if o.kind == "constant"]
   return max((int(limit.group(1)) for limit in limits if limit), default=1)

@@ -83,10 +83,15 @@ StackFrames
   ROOT %dot = bf16[64,8]{1,0} dot(%x, %w), lhs_contracting_dims={1}, rhs_contracting_dims={0}
 }
 
+%fused_compare (u: s32[]) -> pred[] {
+  %u = s32[] parameter(0)
+  %limit = s32[] constant(10)
+  ROOT %fewer = pred[] compare(%u, %limit), direction=LT
+}
+
 %condition (s: s32[]) -> pred[] {
   %s = s32[] parameter(0)
-  %limit = s32[] constant(10)
-  ROOT %less = pred[] compare(%s, %limit), direction=LT
+  ROOT %less = pred[] fusion(%s), kind=kLoop, calls=%fused_compare
 }
 
 %body (t: s32[]) -> s32[] {
@@ -107,7 +112,7 @@ ENTRY %main (arg: bf16[64,32], w.1: bf16[32,8], m: f32[16]) -> f32[] {
   %w.1 = bf16[32,8]{1,0} parameter(1)
   %m = f32[16]{0} parameter(2)
   %called = f32[64]{0} call(%arg), to_apply=%command_buffer
-  %loop = s32[] while(%arg), condition=%condition, body=%body
+  %loop = s32[] while(%arg), condition=%condition, body=%body, backend_config={"known_trip_count":{"n":"10"},"known_init_step":{"init":"0","step":"1"}}
   %two = (f32[16]{0}, bf16[16]{0}) fusion(%m, %m), kind=kLoop, calls=%fused_two, metadata={stack_frame_id=4}
   %first = f32[16]{0} get-tuple-element(%two), index=0
   %gemm = bf16[64,8]{1,0} fusion(%arg, %w.1), kind=kCustom, calls=%gemm_computation, metadata={stack_frame_id=5}
