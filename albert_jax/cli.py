@@ -5,17 +5,16 @@ it again.
 """
 
 import errno
-import importlib.util
 import os
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 import ml_collections
 from absl import app, flags, logging
 
+from albert_jax.config.python_file import call_in_file
 from albert_jax.config.records import flatten
 from albert_jax.errors import InputError, unknown
 
@@ -99,11 +98,10 @@ def _check_config(argv: list[str]) -> None:
   value = given.get("config", "")
   if not value:
     return
-  path, _, arguments = value.partition(":")
-  if not os.path.isfile(path):
-    raise unknown("config file", path, _config_files(os.path.dirname(path) or "."))
-  sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(path))))  # a config file imports its neighbours
-  config = _load(path, arguments, has_arguments=":" in value)
+  config = call_in_file(value, "get_config", "config file")
+  if not isinstance(config, ml_collections.ConfigDict):
+    path = value.partition(":")[0]
+    raise InputError(f"{path}: get_config must return a config, such as common.finish gives, not {config!r}.")
   known = flatten(config)
   groups = {key.rpartition(".")[0] for key in known}
   for option in given:
@@ -122,31 +120,6 @@ def _options(argv: list[str]) -> dict[str, str]:
       name, has_value, value = argument.lstrip("-").partition("=")
       found[name] = value if has_value else following
   return found
-
-
-def _config_files(folder: str) -> list[str]:
-  names = os.listdir(folder) if os.path.isdir(folder) else []
-  return [os.path.join(folder, n) for n in names if n.endswith(".py") and n not in ("__init__.py", "common.py")]
-
-
-def _load(path: str, arguments: str, *, has_arguments: bool) -> ml_collections.ConfigDict:
-  spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-  module = importlib.util.module_from_spec(spec)
-  try:
-    spec.loader.exec_module(module)
-    config = module.get_config(arguments) if has_arguments else module.get_config()
-  except InputError:
-    raise
-  except SyntaxError as error:
-    raise InputError(f"{error.filename}:{error.lineno}: {error.msg}.") from error
-  except Exception as error:
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == module.__file__]
-    place = f"{path}:{frames[-1].lineno}" if frames else path
-    text = error.args[0] if len(error.args) == 1 else error
-    raise InputError(f"{place}: {type(error).__name__}: {text}") from error
-  if not isinstance(config, ml_collections.ConfigDict):
-    raise InputError(f"{path}: get_config must return a config, such as common.finish gives, not {config!r}.")
-  return config
 
 
 def _fail(message: str) -> NoReturn:

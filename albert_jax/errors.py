@@ -12,6 +12,10 @@ class InputError(ValueError):
   """
 
 
+class Diverged(InputError):
+  """A training that came to its end because too many consecutive steps were skipped."""
+
+
 def unknown(what: str, name: object, known: Iterable[str], listed_by: str = "") -> InputError:
   """An error for a name outside a fixed set: it lists the set and suggests the nearest.
 

@@ -20,8 +20,9 @@ import jax
 from absl import flags
 
 from albert_jax import cli
-from albert_jax.data.examples.prepare import open_examples, open_tokenizer
-from albert_jax.data.pretraining.rows import Batch, PretrainingRows, prefetch
+from albert_jax.data.examples.reader import open_examples, open_tokenizer
+from albert_jax.data.loader import Batch, prefetch
+from albert_jax.data.pretraining.rows import PretrainingRows
 from albert_jax.data.pretraining.spec import PAIR_OBJECTIVES, BatchSettings, Vocabulary
 from albert_jax.data.pretraining.synthetic import make_synthetic_examples, make_synthetic_vocabulary
 from albert_jax.training.sharding import batch_sharding, make_mesh, to_devices
@@ -120,7 +121,7 @@ def make_rows() -> PretrainingRows:
 
 def make_batch(rows: PretrainingRows, size: int, step: int) -> Batch:
   """The batch of one step; reads no flag, because workers get it by pickle."""
-  return rows.rows(step * size, (step + 1) * size)
+  return rows.batch(step, size, 0, size)
 
 
 if __name__ == "__main__":

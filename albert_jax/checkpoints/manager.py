@@ -21,6 +21,7 @@ from flax import serialization
 from jax.experimental import multihost_utils
 
 from albert_jax.checkpoints import manifest
+from albert_jax.checkpoints.shapes import check_shapes
 from albert_jax.errors import InputError
 from albert_jax.messages import say
 
@@ -28,6 +29,13 @@ FOLDER = "checkpoints"
 _ITEM = "default"  # Orbax's name for the arrays in the folder of a step
 _UNFINISHED = ocp.path.atomicity_types.TMP_DIR_SUFFIX  # is in the name of a folder that is being written
 _NO_STEP, _REFUSED = -1, -2
+
+
+def check_workdir(workdir: str) -> None:
+  """Raises InputError where Orbax could not read again what it writes: it takes its own path for a pattern."""
+  path = str(Path(workdir).absolute())
+  if found := sorted({*path} & {*"*?[]"}):
+    raise InputError(f"The workdir {path} has {' '.join(found)} in its path, which Orbax cannot read: name another.")
 
 
 class Checkpoints:
@@ -54,6 +62,7 @@ class Checkpoints:
     keep_every: int = 0,
     read_only: bool = False,
   ):
+    check_workdir(workdir)
     self.folder = Path(workdir).absolute() / folder
     self._every, self._read_only = every, read_only
     self._options = ocp.CheckpointManagerOptions(
@@ -221,7 +230,7 @@ class Checkpoints:
   def _read(self, wanted: dict, step: int | None) -> dict:
     path = self._path(self._existing(step))
     handler = ocp.PyTreeCheckpointHandler()
-    _check_shapes(wanted, handler.metadata(path / _ITEM).tree, path)
+    check_shapes(wanted, handler.metadata(path / _ITEM).tree, path)
     restore_args = ocp.args.PyTreeRestore(
       wanted, ocp.checkpoint_utils.construct_restore_args(wanted), partial_restore=True
     )
@@ -240,8 +249,16 @@ class _Sealed(ocp.path.atomicity.AtomicRenameTemporaryPath):
     whole = step.with_name(f"{step.name}.whole{_UNFINISHED}")
     store = self._checkpoint_metadata_store
     await ocp.path.atomicity.AtomicRenameTemporaryPath(self.get(), whole, checkpoint_metadata_store=store).finalize()
-    manifest.write(Path(whole))
+    _check_readable(Path(whole))
+    manifest.write(Path(whole), name=step.name)
     os.rename(whole, step)
+
+
+def _check_readable(step: Path) -> None:
+  """Raises OSError unless what a restore begins with is there; only then does a step get its manifest."""
+  stored = ocp.PyTreeCheckpointHandler().metadata(step / _ITEM).tree
+  if not stored or "params" not in stored:
+    raise OSError(f"{step} was written, but holds no parameters that can be read")
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -253,24 +270,6 @@ def _remove_unfinished(folder: Path) -> None:
         shutil.rmtree(path)
 
 
-def _check_shapes(wanted: dict, stored: dict, path: Path) -> None:
-  """Orbax casts and truncates in silence: compare first."""
-  saved = {key: (tuple(leaf.shape), str(leaf.dtype)) for key, leaf in _flatten(stored).items()}
-  problems = []
-  for key, leaf in _flatten(wanted).items():
-    own = (tuple(leaf.shape), str(leaf.dtype))
-    if key not in saved:
-      problems.append(f"{key} is missing")
-    elif saved[key] != own:
-      problems.append(f"{key} is {saved[key]}, the config asks for {own}")
-  if problems:
-    raise InputError(
-      f"The checkpoint {path} does not fit this config: {'; '.join(problems[:5])}"
-      f"{f' and {len(problems) - 5} more' if len(problems) > 5 else ''}. "
-      "Use the config it was made with, or a new --workdir."
-    )
-
-
 def _way_out(path: Path) -> str:
   return (
     "Take another step or a new --workdir; or, if you trust the files as they are now "
@@ -280,7 +279,3 @@ def _way_out(path: Path) -> str:
 
 def _to_plain(state: Any) -> dict:
   return serialization.to_state_dict(state)
-
-
-def _flatten(tree: dict) -> dict[str, Any]:
-  return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

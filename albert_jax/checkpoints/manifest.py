@@ -15,11 +15,14 @@ from pathlib import Path
 from albert_jax.errors import InputError
 
 FILE = "manifest.json"
+_SELF = "."  # stands for the folder: in place of a hash it has its name
 _LARGEST = 64 << 20  # bytes of a manifest; one of 100,000 files has 15 MB
 
 
-def write(folder: Path) -> None:
-  """Records a folder's files. They are on disk before the manifest is, so that it holds after a power failure.
+def write(folder: Path, *, name: str | None = None) -> None:
+  """Records a folder's files, and its name: its own, or the one that it will have.
+
+  They are on disk before the manifest is, so that it holds after a power failure.
 
   Raises:
     InputError: there is a symbolic link among them, or something else that is not a plain file.
@@ -29,9 +32,10 @@ def write(folder: Path) -> None:
   if irregular := _irregular(files):
     raise InputError(f"{folder / irregular[0]} is not a plain file: a checkpoint has no links.")
   files.pop(FILE, None)
-  for name in files:
-    _flush(folder / name)
-  records = {name: {"size": files[name].st_size, "sha256": sha256} for name, sha256 in _hashes(folder, files)}
+  for file in files:
+    _flush(folder / file)
+  records = {file: {"size": files[file].st_size, "sha256": sha256} for file, sha256 in _hashes(folder, files)}
+  records[_SELF] = {"size": 0, "sha256": name or folder.resolve().name}
   (folder / FILE).write_text(json.dumps(records, indent=1), encoding="utf-8")  # a part of one is as good as none
   _flush(folder / FILE)
 
@@ -58,6 +62,11 @@ def _difference(folder: Path) -> str | None:
   recorded = _read(folder / FILE, files.pop(FILE).st_size)
   if recorded is None:
     return f"{FILE} is damaged"
+  size, name = recorded.pop(_SELF, (0, folder.name))  # an earlier version recorded no name
+  if size:
+    return f"{FILE} is damaged"
+  if name != folder.name:
+    return f"{FILE} is that of {name}: the folder was renamed"
   for names, what in (
     (recorded.keys() - files.keys(), "is missing"),
     (files.keys() - recorded.keys(), "was added"),

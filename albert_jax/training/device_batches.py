@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from albert_jax.data.pretraining.rows import prefetch
+from albert_jax.data.loader import prefetch
 from albert_jax.training.program import Program
 from albert_jax.training.sharding import local_rows, to_devices
 from albert_jax.training.task import Batch, Rows

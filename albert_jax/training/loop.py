@@ -7,11 +7,12 @@ from pathlib import Path
 
 import jax
 
-from albert_jax.checkpoints.manager import Checkpoints
+from albert_jax.checkpoints.manager import Checkpoints, check_workdir
 from albert_jax.data.tokenizers.hf_folder import FOLDER as TOKENIZER_FOLDER
 from albert_jax.data.tokenizers.hf_folder import save_tokenizer
 from albert_jax.errors import InputError
 from albert_jax.runtime import distributed, preemption, watchdog
+from albert_jax.runtime.lock import locked
 from albert_jax.runtime.supervisor import NoNotices, NoticeBoard, Supervisor
 from albert_jax.training.best import BestCheckpoint
 from albert_jax.training.compiled_step import CompiledStep, Executables
@@ -54,9 +55,13 @@ def train(
     SystemExit: with `preemption.EXIT_CODE`; the run is saved.
   """
   notices = notices or NoNotices()
+  check_workdir(workdir)
   step = CompiledStep(program, executables)  # checks the batch size
   with contextlib.ExitStack() as stack:
-    run = resume_or_start(program, workdir, pretrained, allow_changes)
+    data = program.task.load_data()  # whatever is wrong with it shows before anything is written
+    distributed.check_same("training data", data.fingerprint)
+    stack.enter_context(locked(workdir))
+    run = resume_or_start(program, workdir, data, pretrained, allow_changes)
     stack.callback(run.close_log)
     supervisor = Supervisor(stack.enter_context(watchdog.watching(program.config.train.timeout)), notices)
     stack.enter_context(notices.graceful())
@@ -152,16 +157,14 @@ class Run:
 
 
 def resume_or_start(
-  program: Program, workdir: str, pretrained: Pretrained | None, allow_changes: Sequence[str] = ()
+  program: Program, workdir: str, data: TaskData, pretrained: Pretrained | None, allow_changes: Sequence[str]
 ) -> Run:
-  """Opens the data and the workdir. Nothing in it changes before the checkpoint has been restored.
+  """Opens the workdir. Nothing in it changes before the checkpoint has been restored.
 
   Raises:
     InputError: as `train`.
   """
   config = program.config
-  data = program.task.load_data()  # whatever is wrong with it shows before anything is written
-  distributed.check_same("training data", data.fingerprint)
   checkpoints = Checkpoints(
     workdir, every=config.checkpoint.every, keep=config.checkpoint.keep, keep_every=config.checkpoint.keep_every
   )

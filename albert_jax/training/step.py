@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from albert_jax.errors import InputError
+from albert_jax.errors import Diverged
 from albert_jax.training.guard import Guard, GuardSettings, apply_if, should_apply
 from albert_jax.training.task import Batch, Outputs, Task, Terms
 
@@ -153,10 +153,10 @@ def _accumulate(part_gradient: Callable, parts: Batch) -> tuple[Any, Terms]:
 
 
 def check_finite(params: Any, step: int, saved: int) -> None:
-  """Raises InputError if a parameter is not finite: such a state is never saved."""
+  """Raises Diverged if a parameter is not finite: such a state is never saved."""
   if bool(_all_finite(params)):
     return
-  raise InputError(
+  raise Diverged(
     f"The parameters are not finite after step {step}, and are not saved; the newest checkpoint is of step {saved}. "
     "A lower optimizer.learning_rate or optimizer.weight_decay may train on from there."
   )

@@ -1,5 +1,6 @@
 """Every change to a folder is noticed, whatever the change; nothing is read through a link."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -24,8 +25,20 @@ def folder(tmp_path):
 
 def test_an_untouched_folder_has_no_problem(folder):
   assert manifest.problem(folder) is None
-  shutil.copytree(folder, folder.with_name("6"))
-  assert manifest.problem(folder.with_name("6")) is None
+  shutil.copytree(folder, folder.parent / "copy" / "5")
+  assert manifest.problem(folder.parent / "copy" / "5") is None
+
+
+def test_another_name_is_noticed(folder):
+  other = folder.rename(folder.with_name("6"))
+  assert manifest.problem(other) == f"{manifest.FILE} is that of 5: the folder was renamed"
+
+
+def test_a_manifest_of_an_earlier_version_has_no_name(folder):
+  records = json.loads((folder / manifest.FILE).read_text())
+  del records["."]
+  (folder / manifest.FILE).write_text(json.dumps(records))
+  assert manifest.problem(folder.rename(folder.with_name("6"))) is None
 
 
 def test_a_flipped_bit_is_noticed_wherever_it_is(folder):

@@ -13,12 +13,13 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from albert_jax.errors import InputError
 from albert_jax.models import sharing
 from albert_jax.models.attention import attend
+from albert_jax.models.depth import fixed_inputs
 from albert_jax.models.encoder import PARTS, Encoder
 from albert_jax.models.flops import flops_per_token
 from albert_jax.models.heads import PretrainingModel
 from albert_jax.models.layers import Own
 from albert_jax.models.materialise import materialise
-from albert_jax.models.param import abstract_module, init_params, param_axes
+from albert_jax.models.param import Axes, abstract_module, init_params, param_axes
 from albert_jax.models.sizes import LEAVES, MATRICES, DepthConfig, EncoderConfig
 from tests.builders import make_encoder_config
 
@@ -202,6 +203,35 @@ def test_inverse_divides_a_branch_by_its_readers():
   learned = make(2, depth=DepthConfig(residual="learned"))
   half = {"residual_attn": jnp.full(2, 0.5), "residual_ffn": jnp.full(2, 0.5)}
   np.testing.assert_array_equal(apply(inverse, params, rows), apply(learned, {**params, "depth": half}, rows))
+
+
+def test_readers_are_those_of_the_matrix_that_ends_a_branch():
+  config = make(4, "all", "all", DepthConfig(residual="inverse"), output="none", down="0,0,0,1")
+  found = fixed_inputs(config)
+  np.testing.assert_allclose(found["residual_attn"], 1)
+  np.testing.assert_allclose(found["residual_ffn"], [1 / 3, 1 / 3, 1 / 3, 1])
+
+
+def test_a_sinusoid_is_added_before_each_layer():
+  """As in arXiv 1807.03819: sines and cosines of the layer's number, counted from 1."""
+  found = fixed_inputs(make(3, depth=DepthConfig(embedding="sinusoid")))["embedding"]
+  for layer, column in ((0, 0), (2, 3), (1, 6)):
+    angle = (layer + 1) / 10_000 ** ((column - column % 2) / 8)
+    assert found[layer, column] == pytest.approx(np.sin(angle) if column % 2 == 0 else np.cos(angle), abs=1e-6)
+  sinusoid, learned = (make(3, depth=DepthConfig(embedding=name)) for name in ("sinusoid", "learned"))
+  params = params_of(make(3), 0)
+  as_learned = apply(learned, {**params, "depth": {"embedding": jnp.asarray(found)}}, make_rows())
+  np.testing.assert_array_equal(apply(sinusoid, params, make_rows()), as_learned)
+  assert np.abs(as_learned - apply(make(3), params, make_rows())).max() > 0.1
+
+
+def test_what_of_a_layer_s_own_is_a_vector():
+  """Matrices are decayed, adapted and sharded; a scale that was decayed would go to 0."""
+  depth = param_axes(lambda rngs: Encoder(make(3, depth=ALL_OF_IT), rngs=rngs))["depth"]
+  assert depth["attn"]["query"] == {"a": Axes("GDR"), "b": Axes("GRHK")}
+  assert depth["ffn"]["down"] == {"a": Axes("GFR"), "b": Axes("GRD")}
+  for name in ("embedding", "residual_attn", "residual_ffn"):
+    assert depth[name].is_vector
 
 
 def test_low_rank_additions_cost_their_products():

@@ -5,6 +5,7 @@ nothing, and LayerNorm keeps the order of entries.
 """
 
 import functools
+import importlib
 import itertools
 
 import jax
@@ -127,6 +128,26 @@ def test_the_classifier_s_rate_is_that_of_the_config():
   assert not np.allclose(*(logits(config, seed) for seed in (0, 1)))
   config.model.classifier_dropout = 0.0
   np.testing.assert_array_equal(*(logits(config, seed) for seed in (0, 1)))
+
+
+@pytest.mark.parametrize("rate", ["dropout", "attention_dropout"])
+@pytest.mark.parametrize("name", ["text_classification", "squad", "race"])
+def test_fine_tuning_has_dropout_in_the_encoder(name, rate):
+  config = importlib.import_module(f"configs.{name}").get_config("test")
+  config.data.labels = ("a", "b") if name == "text_classification" else config.data.labels
+  config.model.update({"dropout": 0.0, "attention_dropout": 0.0, "classifier_dropout": 0.0, rate: 0.5})
+  assert loss(config, 0) != loss(config, 1)
+  config.model[rate] = 0.0
+  assert loss(config, 0) == loss(config, 1)
+
+
+def loss(config, seed: int) -> float:
+  task = make_task(config)
+  random = np.random.default_rng(0)
+  batch = {name: np.ones(spec.shape, spec.dtype) for name, spec in task.batch_specs(2).items()}
+  batch["tokens"] = random.integers(5, 50, batch["tokens"].shape)
+  params = jax.tree.map(lambda w: w + random.normal(0, 0.3, w.shape), task.init(jax.random.key(0)))
+  return float(jax.jit(task.forward)(params, batch, jax.random.key(seed))[0]["loss"][0])
 
 
 def logits(config, seed: int) -> np.ndarray:

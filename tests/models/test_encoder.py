@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from albert_jax.models import sharing
 from albert_jax.models.attention import attend
-from albert_jax.models.encoder import PARTS, Encoder
+from albert_jax.models.encoder import PARTS, Encoder, cast_kernels
 from albert_jax.models.sizes import EncoderConfig
 from tests.builders import make_encoder_config
 
@@ -186,6 +186,16 @@ def test_weights_are_cast_outside_the_layer_loop():
   casts = [e for e in scan.params["jaxpr"].jaxpr.eqns if e.primitive.name == "convert_element_type"]
   assert casts  # LayerNorm's
   assert not [e for e in casts if e.invars[0].aval.shape in kernels]
+
+
+def test_layer_norms_stay_float32():
+  norm, kernel = jnp.full(2, 1 + 2**-12), jnp.ones((2, 2))
+  cast = cast_kernels({"attn/norm/scale": norm, "ffn/norm/bias": norm, "ffn/up/kernel": kernel}, jnp.bfloat16)
+  assert {path: str(w.dtype) for path, w in cast.items()} == {
+    "attn/norm/scale": "float32",
+    "ffn/norm/bias": "float32",
+    "ffn/up/kernel": "bfloat16",
+  }
 
 
 @pytest.mark.parametrize("name", ["dropout", "attention_dropout"])

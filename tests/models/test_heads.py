@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from albert_jax.models.heads import PretrainingModel
+from albert_jax.models.heads import PretrainingModel, encode
 from albert_jax.models.layers import activation
 from tests.models.test_encoder import make_config
 
@@ -64,3 +64,13 @@ def test_without_a_pair_objective_there_is_no_pooler():
   model = PretrainingModel(make_config(), pair=False, rngs=nnx.Rngs(0))
   assert model(make_batch(), None)[1] is None
   assert set(nnx.to_pure_dict(nnx.state(model))) == {"encoder", "mlm"}
+
+
+@pytest.mark.parametrize(("examples", "packed"), [(0, False), (1, False), (2, True)])
+def test_rows_with_one_example_are_not_packed(examples, packed):
+  """Fused attention needs no mask for them."""
+  batch = make_batch()
+  batch["cls_positions"] = batch["cls_positions"][:, :examples]
+  if not examples:
+    del batch["cls_positions"]
+  assert encode(lambda *fields, packed, collect: packed, batch, None) == packed

@@ -1,3 +1,5 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,3 +48,13 @@ def test_activations():
   np.testing.assert_allclose(activation("gelu_tanh", x), tanh, atol=1e-6)
   np.testing.assert_allclose(activation("relu", x), np.maximum(x, 0))
   assert np.abs(activation("gelu", x) - activation("gelu_tanh", x)).max() > 1e-5
+
+
+def test_gelu_of_bfloat16_keeps_its_tail():
+  """1 + erf cancels: added up in bfloat16 it would be 0 from x = -2.5 on."""
+  x = jnp.asarray([-3.5, -3, -2.5, -2, 2], jnp.bfloat16)
+  full = np.asarray(x, np.float64)
+  expected = [0.5 * value * math.erfc(-value / math.sqrt(2)) for value in full]
+  found = activation("gelu", x)
+  assert found.dtype == jnp.bfloat16
+  np.testing.assert_allclose(np.asarray(found, np.float64), expected, rtol=1 / 128)

@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import pathlib
 import subprocess
@@ -6,9 +5,12 @@ import sys
 
 import numpy as np
 import pytest
-from absl import flags
 
+from albert_jax.config import save_config
 from albert_jax.errors import InputError
+from albert_jax.plots import runs as script
+from configs import albert_tiny
+from tests.builders import override
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "plot_metrics.py"
 TRAIN = [
@@ -18,29 +20,23 @@ TRAIN = [
 VALID = [{"step": 15, "split": "valid", "mlm_loss": 3.5, "pair_accuracy": 0.55, "unigram_loss": 5.25, "fill": 0.5}]
 
 
-@pytest.fixture(scope="module")
-def script():
-  """The script as a module; its flags go again, because other programs have flags of the same names."""
-  spec = importlib.util.spec_from_file_location("plot_metrics", SCRIPT)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  for flag in ("workdir", "output", "x"):
-    delattr(flags.FLAGS, flag)
-  return module
-
-
 def write_run(folder, lines, tail=""):
   folder.mkdir()
-  (folder / "config.json").write_text(json.dumps({"train": {"batch_size": 4}, "data": {"max_length": 8}}))
+  config = albert_tiny.get_config("test")
+  save_config(override(config, {"train.batch_size": 4, "data.max_length": 8}), str(folder))
   (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + tail)
   return str(folder)
+
+
+def draw(*workdirs):
+  return script.draw({workdir: [script.read_run(workdir)] for workdir in workdirs}, "step")
 
 
 def run(*arguments):
   return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False)
 
 
-def test_curves_by_step_and_by_tokens(tmp_path, script):
+def test_curves_by_step_and_by_tokens(tmp_path):
   read = script.read_run(write_run(tmp_path / "a", TRAIN + VALID))
   np.testing.assert_array_equal(read.curve("train", "mlm_loss", "step"), [[10, 20], [4, 3]])
   # 32 positions a step: 10 steps half full, then 10 full ones.
@@ -48,47 +44,60 @@ def test_curves_by_step_and_by_tokens(tmp_path, script):
   np.testing.assert_array_equal(read.curve("valid", "mlm_loss", "tokens"), [[320], [3.5]])
 
 
-def test_a_line_that_is_being_written_is_left_out(tmp_path, script):
+def test_a_line_that_is_being_written_is_left_out(tmp_path):
   read = script.read_run(write_run(tmp_path / "a", TRAIN, tail='{"step": 30, "spl'))
   assert len(read.lines["train"]) == 2
 
 
-def test_fine_tuning_has_its_own_metrics(tmp_path, script):
+def test_fine_tuning_has_its_own_metrics(tmp_path):
   scores = {"loss": 0.5, "accuracy": 0.75, "matthews": 0.5, "f1": 0.25}
   lines = [{"step": 10, "split": "train", "loss": 0.625}, {"step": 10, "split": "valid", **scores}]
-  panels = script.draw([script.read_run(write_run(tmp_path / "a", lines))], "step").axes
+  panels = draw(write_run(tmp_path / "a", lines)).axes
   assert [axes.get_ylabel() for axes in panels] == ["loss", "accuracy", "Matthews correlation", "F1"]
   both = [{**line, "loss": 9.0} for line in TRAIN]  # of pretraining, the sum of two losses that are drawn
-  panels = script.draw([script.read_run(write_run(tmp_path / "b", both))], "step").axes
+  panels = draw(write_run(tmp_path / "b", both)).axes
   assert [axes.get_ylabel() for axes in panels] == ["masked-LM loss (nats)", "sentence-pair accuracy"]
 
 
-def test_figure_holds_every_run_and_the_baselines(tmp_path, script):
+def test_figure_holds_every_run_and_the_baselines(tmp_path):
   runs = [script.read_run(write_run(tmp_path / name, TRAIN + VALID)) for name in ("a", "b")]
-  loss, pair = script.draw(runs, "step").axes
+  loss, pair = script.draw({run.name: [run] for run in runs}, "step").axes
   curves = ["a, train", "a, valid", "b, train", "b, valid"]
   assert [line.get_label() for line in loss.lines] == [*curves, "unigram baseline, 5.25"]
   assert [line.get_label() for line in pair.lines] == [*curves, "chance"]
 
 
-def test_a_metric_that_no_run_has_gets_no_panel(tmp_path, script):
+def test_seeds_of_a_run_are_drawn_as_their_mean_and_range(tmp_path):
+  higher = [{**line, "mlm_loss": line["mlm_loss"] + 1} for line in TRAIN]
+  for name in ("a", "b"):
+    (tmp_path / name).mkdir()
+  workdirs = [write_run(tmp_path / path, lines) for path, lines in (("a/seed=0", TRAIN), ("a/seed=1", higher))]
+  workdirs.append(write_run(tmp_path / "b" / "seed_0", TRAIN))
+  groups = script.group_by_seed(workdirs, [script.read_run(workdir) for workdir in workdirs])
+  assert {name: len(group) for name, group in groups.items()} == {"a": 2, "b": 1}
+  loss = script.draw(groups, "step").axes[0]
+  np.testing.assert_array_equal(loss.lines[0].get_ydata(), [4.5, 3.5])
+  assert len(loss.collections) == 1  # one band
+
+
+def test_a_metric_that_no_run_has_gets_no_panel(tmp_path):
   lines = [{key: value for key, value in line.items() if key != "pair_accuracy"} for line in TRAIN]
-  [axes] = script.draw([script.read_run(write_run(tmp_path / "a", lines))], "step").axes
+  [axes] = draw(write_run(tmp_path / "a", lines)).axes
   assert axes.get_ylabel() == script.METRICS["mlm_loss"]
 
 
-def test_missing_matplotlib_names_the_extra(tmp_path, script, monkeypatch):
+def test_missing_matplotlib_names_the_extra(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
   read = script.read_run(write_run(tmp_path / "a", TRAIN))
   with pytest.raises(InputError, match=r"\[plot\]"):
-    script.draw([read], "step")
+    script.draw({"a": [read]}, "step")
 
 
 @pytest.mark.parametrize(
   ("lines", "tail", "message"),
   [([], "", "no metrics yet"), (TRAIN, "[]\n", "metrics.jsonl:3"), (TRAIN, '{"step": 30}\n', "'split'")],
 )
-def test_bad_metrics_are_named(tmp_path, script, lines, tail, message):
+def test_bad_metrics_are_named(tmp_path, lines, tail, message):
   with pytest.raises(InputError, match=message):
     script.read_run(write_run(tmp_path / "a", lines, tail))
 

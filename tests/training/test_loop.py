@@ -4,6 +4,7 @@ import json
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -84,7 +85,7 @@ def test_two_steps_and_two_more_equal_four_bit_for_bit(config, tmp_path, monkeyp
 
 def test_nothing_is_written_any_more_once_a_run_has_failed(config, tmp_path, monkeypatch):
   written = manifest.write
-  monkeypatch.setattr(manifest, "write", lambda folder: time.sleep(1) or written(folder))
+  monkeypatch.setattr(manifest, "write", lambda folder, **more: time.sleep(1) or written(folder, **more))
 
   def fail(*_):
     raise OSError("a disk is gone")
@@ -166,6 +167,57 @@ def test_a_changed_config_is_refused_or_told(config, tmp_path, capsys):
   run(config, tmp_path, allow_changes=[*values], **values)
   assert "train.steps was 4, from here on it is 5" in capsys.readouterr().err
   assert json.loads((tmp_path / "config.json").read_text())["train"]["steps"] == 5
+
+
+def test_a_change_that_the_checkpoint_refuses_leaves_the_folder_as_it_was(config, tmp_path):
+  run(config, tmp_path)
+  before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"}
+  wider = override(config.copy_and_resolve_references(), {"model.ffn": 80, "train.steps": 6})
+  with pytest.raises(InputError, match="does not fit this config"):
+    run(wider, tmp_path, allow_changes=["model.ffn", "train.steps"])
+  after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"}
+  assert after == before
+
+
+@pytest.mark.parametrize("name", ["runs[v2]", "run*", "what?"])
+def test_a_path_that_orbax_reads_as_a_pattern_is_refused_at_once(config, tmp_path, name):
+  with pytest.raises(InputError, match="in its path"):
+    run(config, tmp_path / name)
+  assert not (tmp_path / name).exists()
+
+
+def test_an_imported_model_is_not_trained_over(config, tmp_path):
+  program = make_program(config, make_task(config), jax.devices()[:1])
+  checkpoints = Checkpoints(str(tmp_path))
+  checkpoints.save(program.init(5), 0)
+  checkpoints.close()
+  with pytest.raises(InputError, match="init_from"):
+    run(config, tmp_path)
+  assert Checkpoints(str(tmp_path)).latest() == 0
+
+
+def test_parameters_that_are_not_finite_are_never_saved(config, tmp_path, monkeypatch):
+  add = loop.StepLog.add
+
+  def overflow(self, step, terms):  # as an update that the guard could not foresee
+    add(self, step, terms)
+    if step == 2:
+      advance = loop.is_due
+      monkeypatch.setattr(loop, "is_due", lambda *arguments: poison() or advance(*arguments))
+
+  runs = []
+
+  def poison():
+    (under_way,) = runs
+    bad = jax.tree.map(lambda w: w.at[(0,) * w.ndim].set(jnp.inf), under_way.state.params)
+    under_way.state = under_way.state._replace(params=bad)
+
+  start = loop.resume_or_start
+  monkeypatch.setattr(loop, "resume_or_start", lambda *arguments: runs.append(start(*arguments)) or runs[-1])
+  monkeypatch.setattr(loop.StepLog, "add", overflow)
+  with pytest.raises(InputError, match="not finite after step 2"):
+    run(override(config, {"eval.every": 0}), tmp_path)
+  assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]
 
 
 def test_init_from_takes_another_run_s_parameters(config, tmp_path):

@@ -125,10 +125,10 @@ class RowPlan:
       row_length: tokens in a row.
       max_examples: examples in a row at most, N.
       seed: of the epochs' orders.
-      shuffle: rows go on for ever, each epoch in a new order. Otherwise there is one epoch, the rows after it are
+      shuffle: rows go on without end, each epoch in a new order. Otherwise there is one epoch, the rows after it are
         empty, and with `max_examples` 1, row r is example r.
     """
-    self._seed, self._shuffle, self._packs = seed, shuffle, max_examples > 1
+    self._seed, self._shuffle, self._packs, self._row_length = seed, shuffle, max_examples > 1, row_length
     if self._packs:
       # A stable sort of 16-bit integers is a radix sort: a fraction of a second for ten million examples.
       order = np.argsort((lengths - 1).astype(np.uint16), kind="stable")
@@ -147,8 +147,13 @@ class RowPlan:
     self._first_rank_PN = _first_ranks(self._slots_PN, rows_P)
     self.num_rows = int(self._last_row_P[-1])
 
-  def find_examples(self, start: int, stop: int) -> np.ndarray:
-    """Finds the example in each slot of rows start … stop - 1: int64 [R, N], -1 = empty."""
+  def find_examples(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the example in each slot of rows start … stop - 1.
+
+    Returns:
+      int64 [R, N], -1 = empty; and [R, N], the tokens that the example may take: its length, or the whole row where
+      rows hold one example.
+    """
     epoch, place = np.divmod(np.arange(start, stop), self.num_rows)
     keys = self._epoch_keys(epoch)
     # Packs lie in the order of their lengths: those are shuffled in evaluation too, so that any first rows are a fair
@@ -166,7 +171,7 @@ class RowPlan:
       index_RN[used] = self._order[self._bucket[bucket] + rank]
     else:
       index_RN[used] = rank
-    return index_RN
+    return index_RN, slots_RN if self._packs else np.full_like(index_RN, self._row_length)
 
   def _epoch_keys(self, epochs: np.ndarray):
     """Makes the function (epoch, bucket) -> key of a permutation; bucket 0 stands for the rows."""

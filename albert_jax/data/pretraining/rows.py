@@ -1,23 +1,20 @@
-"""Batches as a pure function of row numbers, and their prefetching.
+"""Batches as a pure function of row numbers.
 
-Rows are numbered for ever: step s of a run with global batch size B consists of rows s*B … s*B + B-1. Nothing depends
-on what was read before, on the number of processes or on the batch size, so a run resumes from its step alone.
+Rows are numbered without end: step s of a run with global batch size B consists of rows s*B … s*B + B-1. Nothing
+depends on what was read before, on the number of processes or on the batch size, so a run resumes from its step alone.
 """
 
-from collections.abc import Callable, Iterator
+import dataclasses
 
-import grain
 import numpy as np
-from absl import flags
 
+from albert_jax.data.loader import Batch
 from albert_jax.data.pretraining.masking import choose_predictions, replace_tokens
 from albert_jax.data.pretraining.packing import RowPlan
 from albert_jax.data.pretraining.segments import Assembled, assemble
 from albert_jax.data.pretraining.spec import BatchSettings, Vocabulary
 from albert_jax.data.random import Stream, draw_bits
 from albert_jax.errors import InputError
-
-Batch = dict[str, np.ndarray]
 
 ROWS_ALGORITHM = 2  # raise it when the same examples and settings give other rows
 
@@ -40,7 +37,7 @@ class PretrainingRows:
       examples: `Examples`, or `MemoryExamples`.
       vocabulary: ids of the tokenizer that the examples were made with.
       settings: how examples become rows.
-      shuffle: training: rows go on for ever, each epoch in a new order with new masks. Otherwise, for evaluation,
+      shuffle: training: rows go on without end, each epoch in a new order with new masks. Otherwise, for evaluation,
         order and masks are fixed and the rows from `num_rows` on are empty.
     """
     if not len(examples):
@@ -63,35 +60,28 @@ class PretrainingRows:
     self.num_rows = self._plan.num_rows
 
   def batch(self, number: int, size: int, first: int, last: int) -> Batch:
-    """Makes rows first … last - 1 of batch `number`, whose rows are number*size … number*size + size - 1."""
-    return self.rows(number * size + first, number * size + last)
+    """Makes rows first … last - 1 of batch `number`, whose rows are number*size … number*size + size - 1.
 
-  def rows(self, start: int, stop: int) -> Batch:
-    """Makes rows start … stop - 1; `BatchSettings.shapes` gives the fields, unused places hold zeros or padding."""
-    if not 0 <= start <= stop:
-      raise InputError(f"rows({start}, {stop}) is not a range of row numbers")
-    batch = {k: np.zeros(*spec) for k, spec in self.settings.shapes(stop - start).items()}
+    `BatchSettings.shapes` gives the fields; unused places hold zeros or padding.
+    """
+    if not 0 <= first <= last <= size or number < 0:
+      raise InputError(f"batch {number} of {size} rows has no rows {first} … {last} - 1")
+    start, count = number * size + first, last - first
+    batch = {k: np.zeros(*spec) for k, spec in self.settings.shapes(count).items()}
     batch["tokens"][:] = self._vocabulary.pad_id
-    size = max(1, _BLOCK_TOKENS // self.settings.max_length)
-    for first in range(start, stop, size):
-      last = min(first + size, stop)
-      block = {k: v[first - start : last - start] for k, v in batch.items()}
-      self._fill(block, first, last)
+    step = max(1, _BLOCK_TOKENS // self.settings.max_length)
+    for done in range(0, count, step):
+      block = {k: v[done : done + step] for k, v in batch.items()}
+      self._fill(block, start + done)
     return batch
 
-  def _fill(self, block: Batch, start: int, stop: int):
-    index_RN = self._plan.find_examples(start, stop)
+  def _fill(self, block: Batch, start: int):
+    index_RN, planned_RN = self._plan.find_examples(start, start + len(block["tokens"]))
     if (index_RN < 0).all():
       return
-    planned_RN = self._planned_lengths(index_RN)
     assembled = assemble(self._examples, index_RN, planned_RN, start, self._vocabulary, self.settings)
     place = place_examples(block, assembled)
     mask_rows(block, assembled, place, start, self._vocabulary, self.settings)
-
-  def _planned_lengths(self, index_RN: np.ndarray) -> np.ndarray:
-    if self.settings.packing == 1:
-      return np.full(index_RN.shape, self.settings.max_length)
-    return self.settings.planned_lengths(self._examples.lengths[index_RN], self._examples.sentences[index_RN])
 
 
 def place_examples(block: Batch, assembled: Assembled) -> np.ndarray:
@@ -124,15 +114,10 @@ def place_examples(block: Batch, assembled: Assembled) -> np.ndarray:
 def mask_rows(block: Batch, assembled: Assembled, place, start, vocabulary, settings):
   """Masks placed examples, and writes the predictions in the order of their positions."""
   rows, row_length = block["tokens"].shape
-  bits_RT = draw_bits(settings.seed, Stream.MASK, start, rows, row_length)
-  chosen = choose_predictions(
-    assembled.tokens,
-    assembled.types,
-    assembled.lengths,
-    bits_RT.ravel()[place],
-    vocabulary,
-    settings,
-  )
+  bits = draw_bits(settings.seed, Stream.MASK, start, rows, row_length).ravel()[place]
+  chosen = choose_predictions(assembled.tokens, assembled.types, assembled.lengths, bits, vocabulary, settings)
+  if settings.whole_word:
+    chosen = _add_single_tokens(chosen, assembled, bits, vocabulary, settings)
   row, position = np.divmod(place[chosen], row_length)
   slot = np.arange(len(row)) - np.searchsorted(row, row)
   slots = block["mlm_positions"].shape[1]
@@ -146,35 +131,24 @@ def mask_rows(block: Batch, assembled: Assembled, place, start, vocabulary, sett
   block["mlm_weights"][row, slot] = 1
 
 
-def prefetch(
-  make: Callable[[int], Batch],
-  start_step: int,
-  stop_step: int,
-  *,
-  workers: int,
-  buffer: int,
-) -> Iterator[Batch]:
-  """Makes the batches of steps start_step … stop_step - 1 ahead of time, in order.
+def _add_single_tokens(
+  chosen: np.ndarray, assembled: Assembled, bits: np.ndarray, vocabulary: Vocabulary, settings: BatchSettings
+) -> np.ndarray:
+  """Chooses single tokens in rows where no whole word fits the budget, as in text without spaces.
 
-  Args:
-    make: step -> batch; picklable if there are workers.
-    start_step, stop_step: the steps.
-    workers: processes that make batches; 0 = threads of this process, which suffice where a core or two keep up
-      (scripts/benchmark_data.py measures it), and save the copy between processes.
-    buffer: batches that may be in the making or ready, for each worker; without workers, the number of threads too.
-
-  Yields:
-    The batches. An exception in `make` is raised here; closing the generator stops the workers.
+  Other rows stay as they are, even where one of their examples has no prediction.
   """
-  if workers and not flags.FLAGS.is_parsed():
-    flags.FLAGS.mark_as_parsed()  # Grain reads its flags when it starts a process; a notebook parses none.
-  steps = grain.MapDataset.range(start_step, stop_step).map(make)
-  threads = 0 if workers else buffer
-  batches = steps.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads))
-  if workers:
-    batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=buffer))
-  iterator = iter(batches)
-  try:
-    yield from iterator
-  finally:
-    iterator.close()
+  row = np.repeat(assembled.row, assembled.lengths)
+  without = np.flatnonzero(~np.isin(row, row[chosen]))
+  if not without.size:
+    return chosen
+  lengths = assembled.lengths[~np.isin(assembled.row, row[chosen])]
+  tokens = choose_predictions(
+    assembled.tokens[without],
+    assembled.types[without],
+    lengths,
+    bits[without],
+    vocabulary,
+    dataclasses.replace(settings, whole_word=False),
+  )
+  return np.sort(np.concatenate([chosen, without[tokens]]))

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from albert_jax.data.pretraining.rows import Batch, PretrainingRows
+from albert_jax.data.loader import Batch
+from albert_jax.data.pretraining.rows import PretrainingRows
 from albert_jax.data.pretraining.spec import BatchSettings
 from albert_jax.data.pretraining.synthetic import MemoryExamples, make_synthetic_vocabulary
 from albert_jax.errors import InputError

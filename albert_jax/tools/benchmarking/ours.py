@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from albert_jax.data.pretraining.rows import Batch
+from albert_jax.data.loader import Batch
 from albert_jax.errors import InputError
 from albert_jax.runtime.memory import reuse_memory
 from albert_jax.tasks import make_task

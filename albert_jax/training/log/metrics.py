@@ -3,10 +3,8 @@
 `metrics.jsonl` holds one object a line: `step`, `split` ("train" or an evaluation split) and the metrics by name.
 """
 
-import contextlib
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -15,10 +13,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import tqdm
-from tensorboardX import SummaryWriter
 
+from albert_jax.errors import InputError
 from albert_jax.files import new_file
 from albert_jax.messages import say
+from albert_jax.training.log.tensorboard import TensorBoard
 from albert_jax.training.task import Terms
 
 FILE = "metrics.jsonl"
@@ -81,7 +80,7 @@ class Writer:
     self._path = Path(workdir) / FILE
     _drop_after(self._path, first_step)
     self._file = self._path.open("a", encoding="utf-8")
-    self._board = SummaryWriter(os.path.join(workdir, "tensorboard"), purge_step=first_step + 1)
+    self._board = TensorBoard(workdir, purge_step=first_step + 1)
 
   def write(self, step: int, split: str, metrics: dict[str, float]) -> None:
     """Appends one line, and one point to each of TensorBoard's curves. What is not finite is null, and no point."""
@@ -89,9 +88,7 @@ class Writer:
       return
     metrics = without_nan(metrics)
     print(json.dumps({"step": step, "split": split, **metrics}), file=self._file, flush=True)
-    for name, value in metrics.items():
-      if value is not None:
-        self._board.add_scalar(f"{split}/{name}", value, step)
+    self._board.add(step, split, metrics)
 
   def close(self) -> None:
     """Flushes and closes the files."""
@@ -187,8 +184,19 @@ def _drop_after(path: Path, step: int) -> None:
 
 
 def records(path: Path) -> Iterator[dict]:
-  """The whole lines of a log: a kill may have cut one in two."""
+  """The lines of a log. The last may have been cut by a kill, and is then left out.
+
+  Raises:
+    InputError: another line is damaged.
+  """
   lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-  for line in lines:
-    with contextlib.suppress(json.JSONDecodeError):
-      yield json.loads(line)
+  for number, line in enumerate(lines, 1):
+    try:
+      record = json.loads(line)
+      if not (isinstance(record, dict) and isinstance(record.get("step"), int) and "split" in record):
+        raise ValueError("no record of a step")
+    except (ValueError, RecursionError) as error:
+      if number == len(lines):
+        return
+      raise InputError(f"{path}:{number} is damaged ({error}): mend or remove that line.") from error
+    yield record

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from albert_jax.errors import InputError
+from albert_jax.errors import Diverged
 from albert_jax.training.log.metrics import MetricAccumulator, Writer
 from albert_jax.training.task import Task, Terms
 
@@ -30,7 +30,7 @@ class SkipMonitor:
     """Takes the terms of the next step, on the host; returns whether it was skipped, and reports it if so.
 
     Raises:
-      InputError: `limit` consecutive steps were skipped.
+      Diverged: `limit` consecutive steps were skipped.
     """
     if not terms["skipped_steps"][0]:
       self._in_a_row = 0
@@ -44,7 +44,7 @@ class SkipMonitor:
     values = f"loss {found['loss']:.4g}, gradient norm {found['grad_norm']:.4g}"
     self._say(f"warning: step {step} was skipped, {why}: {values}; {self._in_a_row} in a row")
     if self._in_a_row >= self._limit:
-      raise InputError(
+      raise Diverged(
         f"{self._in_a_row} consecutive steps were skipped, the last was step {step} (train.max_bad_steps "
         f"{self._limit}). No parameter has changed since, and nothing was saved. Look at a step with the same command "
         f"and --replay_step={step}; a lower optimizer.learning_rate, or an earlier checkpoint, may train on."

@@ -40,7 +40,7 @@ def measure_fill(examples: MemoryExamples, max_length: int, **settings) -> float
   """Share of the positions of an epoch that hold tokens."""
   settings = BatchSettings(max_length=max_length, **settings)
   rows = PretrainingRows(examples, make_synthetic_vocabulary(VOCAB_SIZE), settings, shuffle=True)
-  return (rows.rows(0, rows.num_rows)["example_ids"] > 0).mean()
+  return (rows.batch(0, rows.num_rows, 0, rows.num_rows)["example_ids"] > 0).mean()
 
 
 def fill(documents, max_length: int, **settings) -> float:
@@ -81,7 +81,7 @@ def test_an_epoch_holds_every_example_once_whoever_makes_it():
   examples = make_examples(articles(40), 128)
   settings = BatchSettings(max_length=128, packing=4)
   rows = PretrainingRows(examples, make_synthetic_vocabulary(VOCAB_SIZE), settings, shuffle=True)
-  whole = rows.rows(0, rows.num_rows)
+  whole = rows.batch(0, rows.num_rows, 0, rows.num_rows)
   assert whole["example_ids"].max(axis=1).sum() == len(examples)
   for batch_size, processes in [(8, 1), (8, 4), (24, 3)]:
     part = batch_size // processes

@@ -1,17 +1,12 @@
-import collections
 import hashlib
 import itertools
-import multiprocessing
-import os
 import pickle
-import signal
-import threading
-import time
 
 import numpy as np
 import pytest
 
-from albert_jax.data.pretraining.rows import ROWS_ALGORITHM, PretrainingRows, prefetch
+from albert_jax.data.pretraining import rows as rows_module
+from albert_jax.data.pretraining.rows import ROWS_ALGORITHM, PretrainingRows
 from albert_jax.data.pretraining.spec import BatchSettings, Vocabulary
 from albert_jax.data.pretraining.synthetic import MemoryExamples
 from albert_jax.errors import InputError
@@ -54,6 +49,11 @@ def assert_equal(a, b):
     np.testing.assert_array_equal(a[key], b[key], err_msg=key)
 
 
+def rows_of(rows, start, stop):
+  """Rows start … stop - 1, as a part of batch 0."""
+  return rows.batch(0, stop, start, stop)
+
+
 VARIANTS = [
   {},
   {"packing": 4},
@@ -70,22 +70,22 @@ VARIANTS = [
 def test_any_slices_make_the_same_rows(settings, shuffle):
   rows = make_rows(shuffle, **settings)
   n = rows.num_rows
-  whole = rows.rows(0, 2 * n + 7)
+  whole = rows_of(rows, 0, 2 * n + 7)
   cuts = [0, 1, 1, n // 2, n + 3, 2 * n + 7]
-  parts = [rows.rows(a, b) for a, b in itertools.pairwise(cuts)]
+  parts = [rows_of(rows, a, b) for a, b in itertools.pairwise(cuts)]
   assert_equal(whole, {k: np.concatenate([p[k] for p in parts]) for k in whole})
 
 
 def test_blocks_do_not_show(monkeypatch):
-  whole = make_rows(packing=3).rows(5, 60)
+  whole = rows_of(make_rows(packing=3), 5, 60)
   monkeypatch.setattr("albert_jax.data.pretraining.rows._BLOCK_TOKENS", 7 * T)
-  assert_equal(whole, make_rows(packing=3).rows(5, 60))
+  assert_equal(whole, rows_of(make_rows(packing=3), 5, 60))
 
 
 @pytest.mark.parametrize("settings", VARIANTS)
 def test_batch_contract(settings):
   rows = make_rows(**settings)
-  batch = rows.rows(3, 3 + 2 * rows.num_rows)
+  batch = rows_of(rows, 3, 3 + 2 * rows.num_rows)
   count = len(batch["tokens"])
   slots = rows.settings.packing
   for key, (shape, dtype) in rows.settings.shapes(count).items():
@@ -117,7 +117,7 @@ def test_batch_contract(settings):
 @pytest.mark.parametrize("settings", VARIANTS)
 def test_predictions_are_sorted_ordinary_tokens_with_true_labels(settings):
   rows = make_rows(mask_prob=0.0, random_prob=0.0, **settings)  # every token stays as it is
-  batch = rows.rows(0, rows.num_rows)
+  batch = rows_of(rows, 0, rows.num_rows)
   for r in range(rows.num_rows):
     used = batch["mlm_weights"][r] > 0
     number = int(used.sum())
@@ -133,8 +133,8 @@ def test_predictions_are_sorted_ordinary_tokens_with_true_labels(settings):
 
 
 def test_only_predicted_tokens_change():
-  plain = make_rows(mask_prob=0.0, random_prob=0.0, packing=3).rows(0, 40)
-  masked = make_rows(mask_prob=1.0, random_prob=0.0, packing=3).rows(0, 40)
+  plain = rows_of(make_rows(mask_prob=0.0, random_prob=0.0, packing=3), 0, 40)
+  masked = rows_of(make_rows(mask_prob=1.0, random_prob=0.0, packing=3), 0, 40)
   r, m = np.nonzero(masked["mlm_weights"])
   restored = masked["tokens"].copy()
   assert (restored[r, masked["mlm_positions"][r, m]] == MASK).all()
@@ -155,7 +155,7 @@ def test_epochs_hold_every_example_with_fresh_masks():
   examples = make_examples()
   texts = sorted(tuple(examples.get(np.array([i])).tokens.tolist()) for i in range(len(examples)))
   n = rows.num_rows
-  first, second = rows.rows(0, n), rows.rows(n, 2 * n)
+  first, second = rows_of(rows, 0, n), rows_of(rows, n, 2 * n)
   masks = []
   for epoch in (first, second):
     found = {content(epoch, r): epoch["mlm_positions"][r].tolist() for r in range(n)}
@@ -169,27 +169,33 @@ def test_epochs_hold_every_example_with_fresh_masks():
 def test_evaluation_is_fixed_and_ends_with_empty_rows(packing):
   rows = make_rows(shuffle=False, packing=packing)
   n = rows.num_rows
-  assert_equal(rows.rows(0, n), make_rows(shuffle=False, packing=packing).rows(0, n))
-  after = rows.rows(n, n + 5)
+  assert_equal(rows_of(rows, 0, n), rows_of(make_rows(shuffle=False, packing=packing), 0, n))
+  after = rows_of(rows, n, n + 5)
   assert (after.pop("tokens") == PAD).all()
   assert not any(v.any() for v in after.values())
   if packing == 1:
     examples = make_examples()
-    row = rows.rows(7, 8)
+    row = rows_of(rows, 7, 8)
     assert sorted(content(row, 0)) == sorted(examples.get(np.array([7])).tokens.tolist())
 
 
 def test_empty_rows_read_nothing(monkeypatch):
   rows = make_rows(shuffle=False)
   monkeypatch.delattr(MemoryExamples, "get")
-  assert not rows.rows(rows.num_rows, rows.num_rows + 3)["example_ids"].any()
+  assert not rows_of(rows, rows.num_rows, rows.num_rows + 3)["example_ids"].any()
 
 
-def test_changed_rows_need_a_new_algorithm_number():
+@pytest.fixture
+def no_single_tokens(monkeypatch):
+  """Leaves rows without a prediction where no whole word fits, as versions before 2026-11-27 did."""
+  monkeypatch.setattr(rows_module, "_add_single_tokens", lambda chosen, *rest: chosen)
+
+
+def test_changed_rows_need_a_new_algorithm_number(no_single_tokens):
   made = hashlib.sha256()
   for settings in VARIANTS:
     for shuffle in (True, False):
-      batch = make_rows(shuffle, **settings).rows(0, 150)
+      batch = rows_of(make_rows(shuffle, **settings), 0, 150)
       for field in sorted(array.tobytes() for array in batch.values()):  # whatever the fields are called
         made.update(field)
   expected = (2, "e01ca0903aae13a0")
@@ -199,14 +205,32 @@ def test_changed_rows_need_a_new_algorithm_number():
   )
 
 
+@pytest.mark.parametrize("settings", VARIANTS)
+def test_single_tokens_are_predicted_only_in_rows_where_no_word_fits(settings, request):
+  after = rows_of(make_rows(**settings), 0, 300)
+  request.getfixturevalue("no_single_tokens")
+  before = rows_of(make_rows(**settings), 0, 300)
+  had = before["mlm_weights"].any(axis=1)
+  assert_equal(*({name: field[had] for name, field in batch.items()} for batch in (before, after)))
+  assert after["mlm_weights"].any(axis=1).all()
+
+
+def test_text_without_spaces_has_predictions():
+  """Such as DNA: every example is one word, longer than its budget."""
+  examples = MemoryExamples([[[10 + i % 4 for i in range(n)]] for n in (5, 25, 29)], max_length=T)
+  vocabulary = make_vocabulary(word_starts=np.zeros(SIZE, bool))
+  rows = PretrainingRows(examples, vocabulary, BatchSettings(max_length=T), shuffle=False)
+  assert rows.batch(0, 3, 0, 3)["mlm_weights"].sum(axis=1).tolist() == [1, 4, 5]  # round(0.15 × (n + 2))
+
+
 def test_seeds_differ():
-  a, b = (make_rows(seed=seed).rows(0, 20)["tokens"] for seed in (0, 1))
+  a, b = (rows_of(make_rows(seed=seed), 0, 20)["tokens"] for seed in (0, 1))
   assert (a != b).any(axis=1).all()
 
 
 def test_rows_travel_by_pickle():
   rows = make_rows(packing=2)
-  assert_equal(rows.rows(0, 9), pickle.loads(pickle.dumps(rows)).rows(0, 9))
+  assert_equal(rows_of(rows, 0, 9), rows_of(pickle.loads(pickle.dumps(rows)), 0, 9))
 
 
 @pytest.mark.parametrize(
@@ -258,67 +282,7 @@ def test_no_examples():
     make_rows(examples=make_examples(0))
 
 
-@pytest.mark.parametrize(("start", "stop"), [(-1, 2), (3, 2)])
-def test_bad_ranges(start, stop):
-  with pytest.raises(InputError, match="not a range"):
-    make_rows().rows(start, stop)
-
-
-def fail_at_seven(step):
-  if step == 7:
-    raise InputError("step 7 is damaged")
-  return {"step": np.array([step])}
-
-
-def assert_idle():
-  """No process is left, nor any thread that makes batches; threads end at once, but on their own."""
-  assert not multiprocessing.active_children()
-  for thread in threading.enumerate():
-    if thread.name.startswith("grain-prefetch"):
-      thread.join(timeout=5)
-      assert not thread.is_alive()
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_prefetch_keeps_the_order_and_stops(workers):
-  rows = make_rows()
-  batches = list(prefetch(lambda step: rows.rows(4 * step, 4 * step + 4), 3, 12, workers=workers, buffer=2))
-  assert len(batches) == 9
-  for step, batch in enumerate(batches, 3):
-    assert_equal(batch, rows.rows(4 * step, 4 * step + 4))
-  assert_idle()
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_prefetch_raises_what_make_raises(workers):
-  batches = prefetch(fail_at_seven, 5, 20, workers=workers, buffer=2)
-  assert [next(batches)["step"].item() for _ in range(2)] == [5, 6]
-  with pytest.raises(InputError, match="step 7 is damaged"):
-    next(batches)
-  assert_idle()
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_closing_leaves_nothing_behind(workers):
-  batches = prefetch(lambda step: {"step": np.array([step])}, 0, 10**9, workers=workers, buffer=2)
-  next(batches)
-  batches.close()
-  assert_idle()
-
-
-def test_prefetch_of_nothing():
-  assert list(prefetch(fail_at_seven, 5, 5, workers=0, buffer=2)) == []
-
-
-def slow_step(step):
-  time.sleep(0.01)
-  return {"step": np.array([step])}
-
-
-def test_a_killed_worker_ends_the_batches():
-  batches = prefetch(slow_step, 0, 10**9, workers=2, buffer=2)
-  next(batches)
-  os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
-  with pytest.raises(RuntimeError, match="Worker process was terminated unexpectedly with exit code -9"):
-    collections.deque(batches, maxlen=0)
-  assert_idle()
+@pytest.mark.parametrize(("number", "first", "last"), [(0, -1, 2), (0, 3, 2), (0, 0, 5), (-1, 0, 4)])
+def test_rows_that_a_batch_does_not_have(number, first, last):
+  with pytest.raises(InputError, match=f"batch {number} of 4 rows"):
+    make_rows().batch(number, 4, first, last)

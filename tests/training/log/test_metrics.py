@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from albert_jax.errors import InputError
 from albert_jax.tasks.eval_metrics import CLASS_SCORES, NUMBER_SCORES
 from albert_jax.tasks.squad_scores import squad1_scores, squad2_scores
 from albert_jax.training.log.metrics import FILE, MetricAccumulator, Progress, Writer, peak_flops, summary
@@ -47,6 +48,16 @@ def test_a_resumed_run_drops_what_comes_again_and_a_broken_line(tmp_path):
   writer.write(3, "train", {"loss": 30.0})
   writer.close()
   assert [(line["step"], line["loss"]) for line in read(tmp_path)] == [(1, 1.0), (2, 2.0), (3, 30.0)]
+
+
+@pytest.mark.parametrize("line", ['{"step": 2, "spl', "[]", "nonsense", '{"split": "train"}'])
+def test_a_damaged_line_in_the_middle_is_named(tmp_path, line):
+  path = tmp_path / FILE
+  whole = json.dumps({"step": 1, "split": "train", "loss": 1.0})
+  path.write_text(f"{whole}\n{line}\n{whole}\n")
+  with pytest.raises(InputError, match=r"metrics\.jsonl:2 is damaged"):
+    Writer(tmp_path, first_step=1)
+  assert line in path.read_text()
 
 
 def test_progress_prints_plain_lines_where_there_is_no_terminal(capsys):

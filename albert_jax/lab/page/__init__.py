@@ -1,0 +1,1 @@
+"""The page of a lab: one HTML file, made from the record of the results and nothing else."""

@@ -1,0 +1,70 @@
+"""What the labs share: their arguments, and the proxy models that they train."""
+
+import ml_collections
+
+from albert_jax.lab.spec import Lab
+from configs import common
+
+# A run of `tiny` takes about four minutes on two CPU cores, one of `small` about a minute on an H100.
+SIZES = ("tiny", "small")
+RATES = (5e-4, 1e-3, 2e-3)  # that each arm chooses from; the grid grows where the best lies at its edge
+
+
+def parse(arguments: str, **defaults) -> ml_collections.ConfigDict:
+  """The arguments that every lab takes: `test`, `size` and `seeds`; and those of its own."""
+  parsed = common.parse_arguments(arguments, size="tiny", seeds=3, **defaults)
+  if parsed.size not in SIZES:
+    raise ValueError(f"size must be one of {', '.join(SIZES)}, got {parsed.size}.")
+  return parsed
+
+
+def base(arguments: ml_collections.ConfigDict, *, layers: int = 4, **model) -> ml_collections.ConfigDict:
+  """The config of a proxy model: an encoder without dropout, and AdamW, as in configs/albert_tiny.py.
+
+  Args:
+    arguments: from `parse`.
+    layers: L.
+    **model: further keys of the model.
+  """
+  config = common.pretraining("proxy")
+  config.data.update(source="pydoc", tokenizer="train:sentencepiece:2048", max_length=64, valid_fraction=0.05)
+  config.data.update(packing=2, max_ngram=1, whole_word=False, pair_objective="none")
+  config.model.update(vocab_size=2048, embedding=64, width=128, layers=layers, heads=4, ffn=512)
+  config.model.update(dropout=0.0, attention_dropout=0.0)
+  config.train.update(steps=3000, batch_size=32)
+  config.optimizer.update(name="adamw", learning_rate=1e-3, warmup_steps=300, beta2=0.98)
+  config.eval.update(every=250, batch_size=128)
+  config.checkpoint.update(every=250, keep=1)
+  if arguments.size == "small":
+    config.data.update(tokenizer="train:sentencepiece:8192", max_length=128, valid_fraction=0.01)
+    config.model.update(vocab_size=8192, embedding=128, width=256, heads=4, ffn=1024)
+    config.train.update(steps=6000, batch_size=128)
+    config.eval.update(every=500, batch_size=256)
+    config.checkpoint.update(every=1000)
+  if arguments.test:
+    _shrink(config)
+  config.model.update(model)
+  return common.finish(config, common.parse_arguments(""))
+
+
+def _shrink(config: ml_collections.ConfigDict) -> None:
+  """A few steps of a tiny model: the lab takes a minute or two, and shows nothing about sharing."""
+  config.data.update(source="pydoc:optax", tokenizer="train:sentencepiece:600", max_length=32, valid_fraction=0.1)
+  config.model.update(vocab_size=600, embedding=16, width=32, heads=2, ffn=64, layer_loop="scan")
+  config.train.update(steps=12, batch_size=16, log_every=4)
+  config.optimizer.update(warmup_steps=2)
+  config.eval.update(every=4, batch_size=32)
+  config.checkpoint.update(every=4)
+
+
+def finish(lab: Lab, arguments: ml_collections.ConfigDict) -> Lab:
+  """Sets the seeds and the rates; for `test` two arms, two seeds and two rates are left."""
+  lab.seeds = arguments.seeds
+  lab.tune = {"optimizer.learning_rate": RATES}
+  if arguments.test:
+    lab.name += "_test"
+    lab.seeds, lab.tune_extend = 2, 0
+    lab.tune = {key: values[:2] for key, values in lab.tune.items()}
+    other = next(name for name in lab.arms if name != lab.baseline)
+    lab.arms = {name: lab.arms[name] for name in lab.arms if name in (other, lab.baseline)}
+  return lab
