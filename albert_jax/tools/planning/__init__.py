@@ -1,4 +1,4 @@
-"""Train steps compiled for slices of TPUs on a machine without one. Import it before JAX: see below."""
+"""Train steps compiled for TPUs and GPUs on a machine without one. Import it before JAX: see below."""
 
 import os
 

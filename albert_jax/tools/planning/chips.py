@@ -30,11 +30,20 @@ class Chip:
   axes: int
   megacore: bool = False
 
-  def ici_rate(self, group: int, chips: int) -> float:
+  @property
+  def shapes(self) -> tuple[str, ...]:
+    """Slices from 8 to 1024 chips, or to the largest that there is."""
+    return SHAPES[self.axes]
+
+  def transfer_rate(self, group: int, chips: int) -> float:
     """Bytes a second that a chip sends in a transfer among `group` of `chips` chips: over all axes or over one."""
     return 2 * self.link_rate * (self.axes if group == chips else 1)
 
 
+SHAPES = {  # axes of the torus → slices
+  2: ("2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),
+  3: ("2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16"),
+}
 # cloud.google.com/tpu/docs/{v4,v5e,v5p,v6e}: peak, and "interchip interconnect" of all links, both ways.
 CHIPS = {
   "v4": Chip(275e12, 1.05e9, 30.75 * GIB, 50e9, 3, megacore=True),
@@ -74,5 +83,5 @@ def open_topology(name: str) -> list:
     return topologies.get_topology_desc(platform="tpu", topology_name=name, **options).devices
   except RuntimeError as error:
     if "TPU support not installed" in str(error):
-      raise InputError("Planning needs libtpu: pip install -e '.[tpu_plan]'.") from error
+      raise InputError("Planning needs libtpu: pip install -e '.[plan]'.") from error
     raise InputError(f"--topology={name}: {str(error).partition('INVALID_ARGUMENT: ')[2] or error}") from error

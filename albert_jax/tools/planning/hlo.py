@@ -45,11 +45,7 @@ class Operation:
   @property
   def bytes(self) -> int:
     """Size of the result."""
-    return sum(
-      math.prod(int(n) for n in dims.split(",") if n) * ITEM_BITS[dtype] // 8
-      for dtype, dims in _ARRAY.findall(self.shape)
-      if dtype in ITEM_BITS
-    )
+    return size_of(self.shape)
 
   @property
   def cycles(self) -> int:
@@ -86,8 +82,8 @@ class Collective:
 
 def operations(text: str) -> Iterator[Operation]:
   """Every operation that runs, with the number of its runs; what is inside a fusion, too."""
-  computations, entry = _parse(text)
-  times = _times(computations, entry)
+  computations, entry = parse(text)
+  times = run_counts(computations, entry)
   for name, body in computations.items():
     for operation in body if times.get(name) else ():
       yield dataclasses.replace(operation, times=times[name])
@@ -115,7 +111,7 @@ def collectives(text: str, chips: int) -> list[Collective]:
   return [collective for collective in found.values() if collective.group > 1]
 
 
-def _parse(text: str) -> tuple[dict[str, list[Operation]], str]:
+def parse(text: str) -> tuple[dict[str, list[Operation]], str]:
   """The operations of each computation, and the name of the one that is the program."""
   computations: dict[str, list[Operation]] = {}
   name = entry = ""
@@ -129,7 +125,7 @@ def _parse(text: str) -> tuple[dict[str, list[Operation]], str]:
   return computations, entry
 
 
-def _times(computations: dict[str, list[Operation]], entry: str) -> dict[str, int]:
+def run_counts(computations: dict[str, list[Operation]], entry: str) -> dict[str, int]:
   """How often each computation runs. Those of the text come before their callers."""
   times = {entry: 1}
   for name in reversed(computations):
@@ -141,8 +137,25 @@ def _times(computations: dict[str, list[Operation]], entry: str) -> dict[str, in
   return times
 
 
+def size_of(shape: str) -> int:
+  """Bytes of all arrays in a shape as HLO writes it."""
+  return sum(
+    math.prod(int(n) for n in dims.split(",") if n) * ITEM_BITS[dtype] // 8
+    for dtype, dims in _ARRAY.findall(shape)
+    if dtype in ITEM_BITS
+  )
+
+
+def dims(shape: str) -> list[int]:
+  """The dims of a shape as HLO writes it; of a tuple, those of its first array."""
+  first = _ARRAY.search(shape)
+  return [int(n) for n in first.group(2).split(",") if n] if first else []
+
+
 def _turns(computations: dict[str, list[Operation]], loop: Operation) -> int:
-  """How often a loop turns: the one integer that its condition compares with; 1 where that is not a constant."""
+  """How often a loop turns: what the compiler says, or the one integer that its condition compares with, or 1."""
+  if known := re.search(r'"known_trip_count":\s*\{"n":"(\d+)"', loop.rest):
+    return int(known.group(1))
   condition = re.search(r"condition=%?([\w.-]+)", loop.rest).group(1)
   limits = [re.match(r"(\d+)\)", o.rest) for o in computations[condition] if o.kind == "constant"]
   return max((int(limit.group(1)) for limit in limits if limit), default=1)

@@ -1,4 +1,4 @@
-"""How memory and transfers change as a slice grows, with as many rows on each chip."""
+"""How memory and transfers change as a slice or machine grows, with as many rows on each chip."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,14 +7,10 @@ import ml_collections
 
 from albert_jax.errors import InputError
 from albert_jax.files import new_file
-from albert_jax.tools.planning.chips import chip_of, open_topology
 from albert_jax.tools.planning.compiled import QUICK, Choice, Compiled, TooLarge, compile_step
+from albert_jax.tools.planning.machines import machine_of, open_devices
 
 MIB = 2**20
-SHAPES = {  # axes of the torus → slices from 8 to 1024 chips, or to the largest that there is
-  2: ("2x4", "4x4", "4x8", "8x8", "8x16", "16x16"),
-  3: ("2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +34,11 @@ def scale(
     choice: from a plan.
     say: is told of each slice.
   """
-  kind, chip = topology.partition(":")[0], chip_of(topology)
+  kind, chip = topology.partition(":")[0], machine_of(topology)
   rows = config.train.batch_size // (choice.data * choice.fsdp)
   points = []
-  for shape in SHAPES[chip.axes]:
-    devices = open_topology(f"{kind}:{shape}")
+  for shape in chip.shapes:
+    devices = open_devices(f"{kind}:{shape}")
     data = len(devices) // (choice.fsdp * choice.tensor)
     grown = config.copy_and_resolve_references()
     grown.train.batch_size = rows * data * choice.fsdp
@@ -77,7 +73,7 @@ def draw(points: list[Point], name: str, output: str) -> None:
   try:
     from matplotlib.figure import Figure
   except ImportError as error:
-    raise InputError("--picture needs matplotlib: pip install -e '.[tpu_plan]'.") from error
+    raise InputError("--picture needs matplotlib: pip install -e '.[plan]'.") from error
   figure = Figure(figsize=(10.4, 3.8), layout="constrained")
   memory, transfers = figure.subplots(1, 2)
   _stack(memory, points, [point.compiled.memory for point in points], "memory of a chip (GiB)", 2**30)

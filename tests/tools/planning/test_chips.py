@@ -20,14 +20,14 @@ def test_peaks_are_those_that_training_measures_against(kind):
 
 def test_links_in_use():
   v5e = chips.CHIPS["v5e"]
-  assert v5e.ici_rate(group=16, chips=16) == 4 * v5e.link_rate
-  assert v5e.ici_rate(group=4, chips=16) == 2 * v5e.link_rate
+  assert v5e.transfer_rate(group=16, chips=16) == 4 * v5e.link_rate
+  assert v5e.transfer_rate(group=4, chips=16) == 2 * v5e.link_rate
 
 
 @pytest.mark.parametrize(
   ("said", "told"),
   [
-    ("JAX TPU support not installed; cannot generate TPU topology.", r"tpu_plan"),
+    ("JAX TPU support not installed; cannot generate TPU topology.", r"\[plan\]"),
     ('INVALID_ARGUMENT: Topology layout "v5e:3x3" is not divisible', "^--topology=v5e:3x3: Topology layout"),
   ],
 )

@@ -2,6 +2,7 @@ import pytest
 
 from albert_jax.errors import InputError
 from albert_jax.tools.planning import scaling
+from albert_jax.tools.planning.chips import SHAPES
 from albert_jax.tools.planning.compiled import Choice
 
 
@@ -14,7 +15,7 @@ def points(monkeypatch, make_step):
     assert config.train.batch_size == 16 * choice.data * choice.fsdp
     return make_step(choice, activations=4e9 if len(devices) > 8 else 1e15)
 
-  monkeypatch.setattr(scaling, "open_topology", lambda name: [None] * _product(name))
+  monkeypatch.setattr(scaling, "open_devices", lambda name: [None] * _product(name))
   monkeypatch.setattr(scaling, "compile_step", compile_step)
   said = []
   found = scaling.scale(albert_base.get_config(), "v5e:16x16", Choice(64, 4, 1, 1, "dots"), said.append)
@@ -36,7 +37,7 @@ def test_slices_grow_and_rows_of_a_chip_stay(points):
 @pytest.mark.parametrize(("axes", "largest"), [(2, 256), (3, 1024)])
 def test_slices_double_from_8_chips_to_the_largest(axes, largest):
   sizes = []
-  for shape in scaling.SHAPES[axes]:
+  for shape in SHAPES[axes]:
     size = 1
     for length in shape.split("x"):
       size *= int(length)
