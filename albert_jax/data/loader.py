@@ -1,10 +1,13 @@
 """Makes batches ahead of the steps that use them, in threads or in processes."""
 
+import signal
 from collections.abc import Callable, Iterator
 
 import grain
 import numpy as np
 from absl import flags
+
+from albert_jax.data.workers import follow_parent
 
 Batch = dict[str, np.ndarray]
 
@@ -35,7 +38,8 @@ def prefetch(
   threads = 0 if workers else buffer
   batches = steps.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads))
   if workers:
-    batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=buffer))
+    options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=buffer)
+    batches = batches.mp_prefetch(options, worker_init_fn=lambda *_: follow_parent(signal.SIGINT, signal.SIGTERM))
   iterator = iter(batches)
   try:
     yield from iterator

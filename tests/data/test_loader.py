@@ -2,6 +2,8 @@ import collections
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -10,6 +12,7 @@ import pytest
 
 from albert_jax.data.loader import prefetch
 from albert_jax.errors import InputError
+from tests.builders import ROOT
 
 
 def fail_at_seven(step):
@@ -67,3 +70,51 @@ def test_a_killed_worker_ends_the_batches():
   with pytest.raises(RuntimeError, match="Worker process was terminated unexpectedly with exit code -9"):
     collections.deque(batches, maxlen=0)
   assert_idle()
+
+
+ENDLESS = """
+import collections, multiprocessing
+from albert_jax.data.loader import prefetch
+
+def make(step):
+  return {}
+
+if __name__ == "__main__":
+  batches = prefetch(make, 0, 10**9, workers=2, buffer=2)
+  next(batches)
+  print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+  collections.deque(batches, maxlen=0)
+"""
+
+
+def is_alive(pid: int) -> bool:
+  try:
+    with open(f"/proc/{pid}/stat") as file:
+      return file.read().rpartition(")")[2].split()[0] != "Z"
+  except FileNotFoundError:
+    return False
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads /proc")
+def test_workers_leave_signals_to_their_parent_and_end_with_it(tmp_path):
+  (tmp_path / "endless.py").write_text(ENDLESS)
+  environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+  with subprocess.Popen([sys.executable, tmp_path / "endless.py"], env=environment, stdout=subprocess.PIPE) as job:
+    pids = [int(pid) for pid in job.stdout.readline().split()]
+    assert len(pids) == 2
+    try:
+      for number in (signal.SIGINT, signal.SIGTERM):
+        for pid in pids:
+          os.kill(pid, number)
+      time.sleep(0.5)
+      assert all(map(is_alive, pids))
+      job.kill()
+      for _ in range(100):
+        if not any(map(is_alive, pids)):
+          break
+        time.sleep(0.1)
+      assert not any(map(is_alive, pids))
+    finally:
+      for pid in [job.pid, *pids]:
+        if is_alive(pid):
+          os.kill(pid, signal.SIGKILL)

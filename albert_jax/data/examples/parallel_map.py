@@ -4,13 +4,12 @@ import collections
 import concurrent.futures
 import itertools
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from albert_jax.data.workers import follow_parent
 from albert_jax.errors import InputError
 
 Item = TypeVar("Item")
@@ -66,14 +65,7 @@ def ordered_map(
 def _start_worker(function: Callable) -> None:
   global _function
   _function = function
-  # Ctrl-C reaches every process of the terminal; the parent alone decides what it means.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
-  threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-  multiprocessing.parent_process().join()
-  os._exit(1)
+  follow_parent(signal.SIGINT)
 
 
 def _call(item):
