@@ -266,11 +266,10 @@ def test_an_error_in_the_background_surfaces_and_costs_no_other_step(
 def test_a_step_has_its_name_only_with_its_manifest(workdir, monkeypatch):
   written = manifest.write
 
-  def check(folder):
+  def check(folder, *, name):
     assert not folder_of(workdir, 3).exists()
-    written(folder)
+    written(folder, name=name)
     assert not folder_of(workdir, 3).exists()
-    assert manifest.problem(folder) is None
 
   monkeypatch.setattr(manifest, "write", check)
   save(workdir, 3, keep=5)
@@ -279,7 +278,7 @@ def test_a_step_has_its_name_only_with_its_manifest(workdir, monkeypatch):
 
 def test_the_last_save_is_on_disk_when_close_returns(workdir, monkeypatch):
   written = manifest.write
-  monkeypatch.setattr(manifest, "write", lambda folder: time.sleep(0.5) or written(folder))
+  monkeypatch.setattr(manifest, "write", lambda folder, **name: time.sleep(0.5) or written(folder, **name))
   checkpoints = Checkpoints(workdir)
   checkpoints.save(make_state(3), 3)
   assert not folder_of(workdir, 3).exists()  # the step goes on meanwhile
