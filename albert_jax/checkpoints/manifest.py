@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from albert_jax.errors import InputError
+from albert_jax.json_files import read_json
 
 FILE = "manifest.json"
 _SELF = "."  # stands for the folder: in place of a hash it has its name
@@ -105,10 +106,10 @@ def _read(path: Path, size: int) -> dict[str, tuple[int, str]] | None:
   if size > _LARGEST:
     return None
   try:
-    records = json.loads(path.read_bytes())
-    return {name: (record["size"], record["sha256"]) for name, record in records.items()}
-  except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    records = read_json(path, {str: {"size": int, "sha256": str}})
+  except InputError:
     return None
+  return {name: (record["size"], record["sha256"]) for name, record in records.items()}
 
 
 def _hashes(folder: Path, names: Iterable[str]) -> list[tuple[str, str]]:
