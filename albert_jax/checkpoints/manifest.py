@@ -1,4 +1,4 @@
-"""What a folder's files were when they were written: a manifest beside them with the size and sha256 of each.
+"""The manifest of a folder: size and sha256 of each file, as written.
 
 `python -m albert_jax.checkpoints.manifest FOLDER` records a folder's files as they are now.
 """
@@ -23,7 +23,7 @@ _LARGEST = 64 << 20  # bytes of a manifest; one of 100,000 files has 15 MB
 def write(folder: Path, *, name: str | None = None) -> None:
   """Records a folder's files, and its name: its own, or the one that it will have.
 
-  They are on disk before the manifest is, so that it holds after a power failure.
+  Files are flushed to disk before the manifest, so that it also holds after a power failure.
 
   Raises:
     InputError: there is a symbolic link among them, or something else that is not a plain file.
