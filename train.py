@@ -15,8 +15,10 @@ from albert_jax import cli
 from albert_jax.commands.dry_run import dry_run
 from albert_jax.commands.replay import replay
 from albert_jax.commands.seeds import train_seeds
+from albert_jax.config import adopt_earlier
 from albert_jax.errors import InputError
 from albert_jax.interop.pretrained import open_pretrained
+from albert_jax.messages import say
 from albert_jax.runtime import distributed, preemption
 from albert_jax.runtime.compilation import keep_compiled
 from albert_jax.runtime.memory import reuse_memory
@@ -49,6 +51,10 @@ def run(config: ml_collections.ConfigDict, notices: preemption.Notices) -> None:
   workdir = _WORKDIR.value or f"runs/{config.name}"
   if "://" in workdir:
     raise InputError(f"--workdir={workdir} is no folder: mount the bucket, and give the path of the mount.")
+
+  if config.seeds == 1:
+    for key, value in adopt_earlier(config, workdir, _ALLOW.value).items():
+      say(f"{key} is {value}, as in the run that {workdir} holds")
 
   def make(config):
     return make_program(config, make_task(config))

@@ -7,6 +7,7 @@ from configs import common
 
 # A run of `tiny` takes about four minutes on two CPU cores, one of `small` about a minute on an H100.
 SIZES = ("tiny", "small")
+RATES = (5e-4, 1e-3, 2e-3)  # that each arm chooses from; the grid grows where the best lies at its edge
 
 
 def parse(arguments: str, **defaults) -> ml_collections.ConfigDict:
@@ -57,12 +58,13 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
 
 
 def finish(lab: Lab, arguments: ml_collections.ConfigDict) -> Lab:
-  """Sets the seeds, and for `test` makes the lab as small as its model."""
+  """Sets the seeds and the rates; for `test` two arms, two seeds and two rates are left."""
   lab.seeds = arguments.seeds
+  lab.tune = {"optimizer.learning_rate": RATES}
   if arguments.test:
     lab.name += "_test"
     lab.seeds, lab.tune_extend = 2, 0
     lab.tune = {key: values[:2] for key, values in lab.tune.items()}
-    kept = [name for name in lab.arms if name != lab.baseline][:1] if len(lab.arms) > 4 else list(lab.arms)
-    lab.arms = {name: lab.arms[name] for name in lab.arms if name in (*kept, lab.baseline)}
+    other = next(name for name in lab.arms if name != lab.baseline)
+    lab.arms = {name: lab.arms[name] for name in lab.arms if name in (other, lab.baseline)}
   return lab

@@ -22,10 +22,7 @@ def get_lab(arguments: str = "") -> Lab:
     )
   }
   lab.baseline = "none"
-  lab.tune = {"optimizer.learning_rate": (5e-4, 1e-3, 2e-3)}
   lab.published = {"all": "80.1", "attn": "81.7", "ffn": "80.2", "none": "81.6"}
   lab.published["source"] = "ALBERT table 4, base, E = 128: mean of five tasks (%)"
   lab.analyses = ("depth", "conflict")
-  if arguments.test:
-    lab.arms = {name: lab.arms[name] for name in ("all", "none")}
   return common.finish(lab, arguments)

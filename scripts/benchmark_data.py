@@ -20,7 +20,7 @@ import jax
 from absl import flags
 
 from albert_jax import cli
-from albert_jax.data.examples.prepare import open_examples, open_tokenizer
+from albert_jax.data.examples.reader import open_examples, open_tokenizer
 from albert_jax.data.loader import Batch, prefetch
 from albert_jax.data.pretraining.rows import PretrainingRows
 from albert_jax.data.pretraining.spec import PAIR_OBJECTIVES, BatchSettings, Vocabulary

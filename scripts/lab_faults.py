@@ -1,11 +1,11 @@
 """Kills the workers of a lab at random moments, and compares its results with those of an undisturbed one.
 
-    python scripts/lab_faults.py --lab=labs/sharing_table.py:test --folder=/tmp/lab_faults
+    python scripts/lab_faults.py --lab=labs/sharing_table.py:test --folder=lab_faults
 
-Three labs in FOLDER: `calm`; `killed`, whose only worker gets SIGKILL --kills times; and `shared` by two workers, one of
-which gets SIGKILL once and does not come back. `results.json` must be the same in all, except for what was measured on
-the clock, and every run must have been finished by one worker. Ends with status 1 where that is not so; the last line
-is JSON.
+Three labs in FOLDER: `calm`; `killed`, whose only worker gets SIGKILL --kills times; and `shared` by two workers, one
+of which gets SIGKILL once and does not come back. `results.json` must be the same in all, except for what was measured
+on the clock, and every run must have been finished by one worker. Ends with status 1 where that is not so; the last
+line is JSON.
 """
 
 import json

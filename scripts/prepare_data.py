@@ -12,8 +12,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from albert_jax import cli
-from albert_jax.data.examples.config import prepare_from_config
-from albert_jax.data.examples.prepare import SPLITS, read_metadata
+from albert_jax.data.examples.metadata import SPLITS, read_metadata
+from albert_jax.data.examples.prepare import prepare_from_config
 
 UNITS = ("documents", "sentences", "tokens", "examples")
 
@@ -28,7 +28,6 @@ def main(_: list[str]) -> None:
   config = _CONFIG.value
   directory, tokenizer = prepare_from_config(
     config.data,
-    seed=config.seed,
     processes=_PROCESSES.value,
     beam_runner=_RUNNER.value,
     beam_options=_BEAM_OPTIONS.value,

@@ -41,7 +41,10 @@ def start_program(*arguments: str, **environment: str) -> subprocess.Popen:
 
 
 def _environment(more: dict) -> dict:
-  return {**os.environ, "JAX_PLATFORMS": "cpu", **more}
+  """As tests/conftest.py sets JAX up: quick compilation, and programs that are kept for other tests."""
+  quick = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
+  programs = {"JAX_COMPILATION_CACHE_DIR": os.environ["ALBERT_JAX_TEST_PROGRAMS"]}
+  return {**os.environ, "JAX_PLATFORMS": "cpu", **quick, **programs, **more}
 
 
 def make_batch(config, seed: int) -> dict[str, np.ndarray]:

@@ -30,6 +30,8 @@ ALLOWED = {
   "commands": TRAINING | {"tasks", "interop"},
   "predict": TRAINING | {"tasks", "interop"},
   "analysis": TRAINING | {"tasks"},
+  "plots": {"training"},
+  "lab": TRAINING | {"tasks", "interop", "commands", "analysis", "plots"},
   "tools.planning": TRAINING | {"tasks", "commands"},
   "tools.benchmarking": TRAINING | {"tasks", "commands", "interop", "tools.planning"},
 }

@@ -16,14 +16,17 @@ from albert_jax.training.task import Batch, Terms
 TOKENS_PER_DIM = 10
 
 
-def depth_report(encoder: EncoderConfig, params: Mapping, batches: Sequence[Batch], *, seed: int = 0) -> dict:
+def depth_report(
+  encoder: EncoderConfig, params: Mapping, batches: Sequence[Batch], *, tokens: int = 0, seed: int = 0
+) -> dict:
   """What a model of pretraining computes at every depth, 0 being the embeddings' output.
 
   Args:
     encoder: the encoder's shape.
     params: of the whole model.
     batches: of an evaluation, from many documents.
-    seed: decides which tokens are compared, 10·D of them.
+    tokens: how many are compared; 0 = 10·D. They are held in memory at all depths, in float64.
+    seed: decides which.
 
   Returns:
     `mlm_loss`, `mlm_accuracy`, `norm` and `effective_rank` [L + 1]; `distance` and `angle` [L]; `cka` and `cosine`
@@ -31,8 +34,8 @@ def depth_report(encoder: EncoderConfig, params: Mapping, batches: Sequence[Batc
   """
   exits = _means([states.exit_terms(encoder, params, batch) for batch in batches])
   layers = _means([states.layer_terms(encoder, params, batch) for batch in batches])
-  wanted = TOKENS_PER_DIM * encoder.width
-  x_LND = states.sample_states(encoder, params, batches, wanted, seed=seed)
+  enough = TOKENS_PER_DIM * encoder.width
+  x_LND = states.sample_states(encoder, params, batches, tokens or enough, seed=seed)
   return jsonable(
     {
       **exits,
@@ -41,7 +44,7 @@ def depth_report(encoder: EncoderConfig, params: Mapping, batches: Sequence[Batc
       "cosine": similarity.cosine_matrix(x_LND),
       "effective_rank": [similarity.effective_rank(x_ND) for x_ND in x_LND],
       "tokens": x_LND.shape[1],
-      "enough_tokens": x_LND.shape[1] >= wanted,
+      "enough_tokens": x_LND.shape[1] >= enough,
     }
   )
 

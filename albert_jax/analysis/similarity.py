@@ -35,8 +35,9 @@ def cka_matrix(x_LND: np.ndarray) -> np.ndarray:
 
 def cosine_matrix(x_LND: np.ndarray) -> np.ndarray:
   """[L, L], the mean cosine between a token's vectors at every two depths; 1 off the diagonal marks a fixed point."""
-  unit_LND = x_LND / np.maximum(np.linalg.norm(x_LND, axis=-1, keepdims=True), np.finfo(np.float32).tiny)
-  return np.einsum("lnd,mnd->lm", unit_LND, unit_LND, optimize=True, dtype=np.float64) / x_LND.shape[1]
+  full_LND = np.asarray(x_LND, np.float64)
+  unit_LND = full_LND / np.maximum(np.linalg.norm(full_LND, axis=-1, keepdims=True), np.finfo(np.float64).tiny)
+  return np.einsum("lnd,mnd->lm", unit_LND, unit_LND, optimize=True) / x_LND.shape[1]
 
 
 def effective_rank(x_ND: np.ndarray) -> float:

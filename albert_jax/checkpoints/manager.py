@@ -22,6 +22,7 @@ from jax.experimental import multihost_utils
 from albert_jax.checkpoints import manifest
 from albert_jax.checkpoints.background import quiet_background
 from albert_jax.checkpoints.sealed import ITEM, SealedFolder, remove_unfinished
+from albert_jax.checkpoints.shapes import check_shapes
 from albert_jax.errors import InputError
 from albert_jax.messages import say
 
@@ -229,30 +230,12 @@ class Checkpoints:
   def _read(self, wanted: dict, step: int | None) -> dict:
     path = self._path(self._existing(step))
     handler = ocp.PyTreeCheckpointHandler()
-    _check_shapes(wanted, handler.metadata(path / ITEM).tree, path)
+    check_shapes(wanted, handler.metadata(path / ITEM).tree, path)
     restore_args = ocp.args.PyTreeRestore(
       wanted, ocp.checkpoint_utils.construct_restore_args(wanted), partial_restore=True
     )
     with ocp.Checkpointer(handler) as checkpointer:
       return checkpointer.restore(path / ITEM, args=restore_args)
-
-
-def _check_shapes(wanted: dict, stored: dict, path: Path) -> None:
-  """Orbax casts and truncates in silence: compare first."""
-  saved = {key: (tuple(leaf.shape), str(leaf.dtype)) for key, leaf in _flatten(stored).items()}
-  problems = []
-  for key, leaf in _flatten(wanted).items():
-    own = (tuple(leaf.shape), str(leaf.dtype))
-    if key not in saved:
-      problems.append(f"{key} is missing")
-    elif saved[key] != own:
-      problems.append(f"{key} is {saved[key]}, the config asks for {own}")
-  if problems:
-    raise InputError(
-      f"The checkpoint {path} does not fit this config: {'; '.join(problems[:5])}"
-      f"{f' and {len(problems) - 5} more' if len(problems) > 5 else ''}. "
-      "Use the config it was made with, or a new --workdir."
-    )
 
 
 def _way_out(path: Path) -> str:
@@ -264,7 +247,3 @@ def _way_out(path: Path) -> str:
 
 def _to_plain(state: Any) -> dict:
   return serialization.to_state_dict(state)
-
-
-def _flatten(tree: dict) -> dict[str, Any]:
-  return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import ml_collections
 
+from albert_jax.config import adopt_earlier
 from albert_jax.files import new_file
 from albert_jax.messages import say
 from albert_jax.runtime.supervisor import NoticeBoard
@@ -48,6 +49,7 @@ def train_seeds(
       own.update(seed=seed, seeds=1, name=f"{config.name}_seed_{seed}")
     say(f"seed {seed}")
     folder = str(Path(workdir) / f"seed_{seed}")
+    adopt_earlier(own, folder, allow_changes)
     more = dict(allow_changes=allow_changes, notices=notices, executables=executables)
     results.append(train(make(own), folder, start, **more))
   found = {split: _spread([result[split] for result in results]) for split in results[0]}

@@ -1,5 +1,13 @@
 """Configs: the schema of all keys, and the records made from it."""
 
-from albert_jax.config.records import FILE, check_config, differences, load_config, make_settings, save_config
+from albert_jax.config.records import (
+  FILE,
+  adopt_earlier,
+  check_config,
+  differences,
+  load_config,
+  make_settings,
+  save_config,
+)
 
-__all__ = ["FILE", "check_config", "differences", "load_config", "make_settings", "save_config"]
+__all__ = ["FILE", "adopt_earlier", "check_config", "differences", "load_config", "make_settings", "save_config"]

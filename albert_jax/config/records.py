@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,35 @@ def load_config(workdir: str) -> ml_collections.ConfigDict:
   except InputError as error:
     raise InputError(f"{path} is damaged: {error} Restore it, or start the run again elsewhere.") from error
   return config
+
+
+def adopt_earlier(config: ml_collections.ConfigDict, workdir: str, allowed: Sequence[str] = ()) -> dict[str, Any]:
+  """Prepares a config to go on with a run of an earlier version, which did not have all of today's keys.
+
+  A key that the run's `config.json` lacks, and that the config leaves at its default, gets the value that the run meant
+  by not having it. So the command that began the run also resumes it.
+
+  Args:
+    config: of now; it is changed.
+    workdir: of the run; one without a readable `config.json` changes nothing.
+    allowed: keys that are meant to differ, and stay.
+
+  Returns:
+    The values that were set, by key.
+  """
+  try:
+    record = _flatten(json.loads((Path(workdir) / FILE).read_text(encoding="utf-8")))
+  except (OSError, ValueError, RecursionError, AttributeError):
+    return {}  # no run, or one that `load_config` will refuse
+  adopted, flat = {}, flatten(config)
+  for key, field in fields_of(config.task, config.data.source).items():
+    value = field.before_of(record, config.task)
+    if key not in record and key not in allowed and flat.get(key) == field.default_of(config.task) != value:
+      adopted[key] = value
+  with config.unlocked():
+    for key, value in adopted.items():
+      set_key(config, key, value)
+  return adopted
 
 
 def _with_earlier_meaning(record: Any) -> dict:

@@ -17,7 +17,7 @@ SEED = 2**63 - 1
 _RUN = {
   "name": Field("", "The default workdir is runs/NAME.", free=True),
   "task": Field("pretrain", "What is trained: pretrain, classify, choice or span.", finetuning=""),
-  "seed": Field(0, "Of initial parameters, dropout and the order of the data.", low=0, high=SEED),
+  "seed": Field(0, "Of initial parameters and dropout, and of the order of the data.", low=0, high=SEED),
   "seeds": Field(1, "Runs with the seeds that follow `seed`, for mean and spread.", low=1, high=10_000),
   "init_from": Field("", "A run's workdir or a Hugging Face folder, whose parameters a new run starts from."),
 }
@@ -35,6 +35,17 @@ _DATA = {
   "cache_dir": Field("cache", "Where trained tokenizers, prepared examples and compiled programs are kept.", free=True),
   "layout": Field("auto", "What a line of text is.", choices=("auto", "sentences", "paragraphs"), tasks=PRETRAINING),
   "valid_fraction": Field(0.01, "Share of the documents that is held out.", above=0, below=1, tasks=PRETRAINING),
+  "holdout_seed": Field(
+    0,
+    "Of the documents that are held out, the shorter examples, and the masks of evaluations.",
+    low=0,
+    high=SEED,
+    tasks=PRETRAINING,
+    before=lambda record: record.get("seed", 0),
+  ),
+  "seed": Field(
+    -1, "Of the order of the data, its segments and masks; -1 = `seed`.", low=0, high=SEED, off=-1, tasks=PRETRAINING
+  ),
   "max_length": Field(512, "Tokens in a row, T.", finetuning=128, low=4, high=2**16, before=_positions),
   "short_seq_prob": Field(0.1, "Share of examples that are made shorter.", low=0, high=1, tasks=PRETRAINING),
   "pair_objective": Field(

@@ -88,7 +88,7 @@ class Claims:
       if claim.get("processes") and all(claim.get(key) == self.owner[key] for key in ("host", "processes")):
         return _process(int(claim["pid"])) != {key: claim.get(key) for key in ("pid", "started")}
     # Clocks of machines differ: what counts is how long we have seen no change.
-    known, since = self._seen.get(path, ("", 0.0))
+    known, since = self._seen.get(path, (None, 0.0))
     if text != known:
       self._seen[path] = text, time.monotonic()
       return False

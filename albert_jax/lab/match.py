@@ -1,14 +1,15 @@
 """Adapts arms so that they have the parameters, the FLOPs or the time of the baseline.
 
 Parameters are matched by the widths. First comes the model's, in steps of a head, at the base's ratio of feed-forward
-width to model width; then the feed-forward width, in steps of 8, closes the gap. FLOPs and time are matched by the
-steps, and everything that is counted in steps stretches with them.
+width to model width; then the feed-forward width closes the gap, by multiples of 8 if possible. FLOPs and time are
+matched by the steps, and everything that is counted in steps stretches with them.
 """
 
 from collections.abc import Callable, Iterator
 
 import jax
 import ml_collections
+import numpy as np
 
 from albert_jax.commands.dry_run import params_by_part
 from albert_jax.errors import InputError
@@ -17,7 +18,7 @@ from albert_jax.lab.spec import Overrides, apply
 from albert_jax.tasks import make_task
 
 TOLERANCE = 1e-3
-FFN_STEP = 8
+FFN_STEPS = (8, 1)  # multiples of 8 suit all hardware; others are tried where none of these will do
 WIDEST = 2**16
 _LOPSIDED = 2.0  # the ratio of the widths may become so much larger or smaller than the base's
 
@@ -36,7 +37,7 @@ def match_params(config: ml_collections.ConfigDict, target: int, *, total: bool,
   Raises:
     InputError: no widths come within 0.1%; names the nearest.
   """
-  model, seen = config.model, {}
+  model = config.model
   head = model.width // model.heads
   ties_embedding = model.embedding == model.width and not model.project_embeddings
 
@@ -45,21 +46,31 @@ def match_params(config: ml_collections.ConfigDict, target: int, *, total: bool,
     return {**changed, "model.embedding": width} if ties_embedding else changed
 
   def count(width: int, ffn: int) -> int:
-    if (width, ffn) not in seen:
-      task = make_task(apply(config, shape(width, ffn), where))
-      parts = params_by_part(jax.eval_shape(task.init, jax.random.key(0)))
-      seen[width, ffn] = sum(parts.values()) if total else body(parts)
-    return seen[width, ffn]
+    task = make_task(apply(config, shape(width, ffn), where))
+    parts = params_by_part(jax.eval_shape(task.init, jax.random.key(0)))
+    return sum(parts.values()) if total else body(parts)
 
   if abs(count(model.width, model.ffn) / target - 1) <= TOLERANCE:
     return {}
-  width, ffn, found = search_widths(count, target, head=head, ratio=model.ffn / model.width)
+  width, ffn, _ = search_widths(polynomial(count, head), target, head=head, ratio=model.ffn / model.width)
+  found = count(width, ffn)
   if abs(found / target - 1) > TOLERANCE:
     raise InputError(
       f"{where}: no widths give {target:,} parameters to within 0.1%; the nearest are model.width {width} and "
       f"model.ffn {ffn} with {found:,} ({found / target - 1:+.2%}). Take a larger base, or match something else."
     )
   return shape(width, ffn)
+
+
+def polynomial(count: Count, head: int) -> Count:
+  """The same function from five of its values: parameters are a sum of multiples of 1, D, F, D² and D·F."""
+
+  def powers(width: int, ffn: int) -> list[int]:
+    return [1, width, ffn, width * width, width * ffn]
+
+  points = [(head, 8), (head, 16), (2 * head, 8), (2 * head, 16), (3 * head, 8)]
+  coefficients = np.linalg.solve(np.array([powers(*point) for point in points], float), [count(*p) for p in points])
+  return lambda width, ffn: round(float(np.dot(coefficients, powers(width, ffn))))
 
 
 def search_widths(count: Count, target: int, *, head: int, ratio: float) -> tuple[int, int, int]:
@@ -74,15 +85,17 @@ def search_widths(count: Count, target: int, *, head: int, ratio: float) -> tupl
   Returns:
     width, ffn and the parameters that they give.
   """
-  found = []
-  for width in _outward(_near_width(count, target, head, ratio), head):
-    base, slope = count(width, FFN_STEP), count(width, 2 * FFN_STEP) - count(width, FFN_STEP)
-    ffn = FFN_STEP * max(1, 1 + round((target - base) / slope))
-    if 1 / _LOPSIDED <= ffn / width / ratio <= _LOPSIDED or not found:
-      found.append((abs(count(width, ffn) / target - 1), width, ffn))
-    if found[-1][0] <= TOLERANCE:
-      break
-  _, width, ffn = min(found[-1:] if found[-1][0] <= TOLERANCE else found)
+  nearest, found = _near_width(count, target, head, ratio), []
+  for step in FFN_STEPS:
+    for width in _outward(nearest, head):
+      base, slope = count(width, step), count(width, 2 * step) - count(width, step)
+      ffn = step * max(1, 1 + round((target - base) / slope))
+      error = abs(count(width, ffn) / target - 1)
+      if 1 / _LOPSIDED <= ffn / width / ratio <= _LOPSIDED or not found:
+        found.append((error, width, ffn))
+      if found[-1] == (error, width, ffn) and error <= TOLERANCE:
+        return width, ffn, count(width, ffn)
+  _, width, ffn = min(found)
   return width, ffn, count(width, ffn)
 
 
@@ -102,7 +115,7 @@ def _near_width(count: Count, target: int, head: int, ratio: float) -> int:
 
 
 def _ffn(width: int, ratio: float) -> int:
-  return max(FFN_STEP, round(width * ratio / FFN_STEP) * FFN_STEP)
+  return max(FFN_STEPS[0], round(width * ratio / FFN_STEPS[0]) * FFN_STEPS[0])
 
 
 def _outward(width: int, head: int) -> Iterator[int]:

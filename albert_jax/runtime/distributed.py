@@ -24,8 +24,8 @@ _COORDINATOR = flags.DEFINE_string(
 _PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes of the job.")
 _PROCESS = flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
 
-# Seconds without a heartbeat after which a process counts as dead, and JAX ends the others. A live migration may suspend
-# a machine for 30 s, which must not end a job.
+# Seconds without a heartbeat after which a process counts as dead, and JAX ends the others. A live migration may
+# suspend a machine for 30 s, which must not end a job.
 HEARTBEAT_TIMEOUT = 60
 
 # Hours that processes wait for each other: one may still prepare text when another finds its copy ready. A dead process

@@ -1,6 +1,8 @@
 """Pretraining: masked language modelling with sentence-order or next-sentence prediction, or alone."""
 
+import dataclasses
 import functools
+import math
 from pathlib import Path
 
 import jax
@@ -10,11 +12,13 @@ import numpy as np
 from flax import nnx
 
 from albert_jax.config import make_settings
-from albert_jax.data.examples.config import prepare_from_config
-from albert_jax.data.examples.prepare import open_examples, open_tokenizer
+from albert_jax.data.examples.prepare import prepare_from_config
+from albert_jax.data.examples.reader import open_examples
 from albert_jax.data.pretraining.rows import ROWS_ALGORITHM, PretrainingRows
 from albert_jax.data.pretraining.spec import BatchSettings, Vocabulary
+from albert_jax.data.pretraining.survey import survey
 from albert_jax.errors import InputError
+from albert_jax.messages import say
 from albert_jax.models.flops import flops_per_token
 from albert_jax.models.heads import PretrainingModel, encode, gather
 from albert_jax.models.param import abstract_module, init_params, param_axes
@@ -39,19 +43,23 @@ class PretrainTask:
     batch: BatchSettings,
     data: ml_collections.ConfigDict,
     *,
-    seed: int,
     loss_chunks: int = 1,
   ):
     if batch.max_length > encoder.positions:
       raise InputError(
         f"data.max_length {batch.max_length} is more than model.positions {encoder.positions}: raise the latter."
       )
+    if batch.pair_objective != "none" and encoder.token_types < 2:
+      raise InputError(
+        f"model.token_types={encoder.token_types}: data.pair_objective={batch.pair_objective} has two segments. "
+        "Set it to 2, or data.pair_objective=none."
+      )
     self.encoder, self.batch = encoder, batch
     if not 1 <= loss_chunks <= batch.row_predictions:
       raise InputError(
         f"train.loss_chunks must be between 1 and the {batch.row_predictions} predictions of a row, got {loss_chunks}."
       )
-    self._data, self._seed, self._loss_chunks = data, seed, loss_chunks
+    self._data, self._loss_chunks = data, loss_chunks
     self._pair = batch.pair_objective != "none"
     self.losses = ("mlm_loss", "pair_loss") if self._pair else ("mlm_loss",)
     self._definition = abstract_module(self._make_model)
@@ -59,13 +67,13 @@ class PretrainTask:
   @classmethod
   def from_config(cls, config: ml_collections.ConfigDict) -> "PretrainTask":
     """Reads `config.model`, `config.data`, `config.seed` and `config.train.loss_chunks`."""
-    batch = make_settings(BatchSettings, config.data, seed=config.seed)
-    chunks = config.train.loss_chunks
-    return cls(encoder_config(config.model), batch, config.data, seed=config.seed, loss_chunks=chunks)
+    seed = config.seed if config.data.seed == -1 else config.data.seed
+    batch = make_settings(BatchSettings, config.data, seed=seed)
+    return cls(encoder_config(config.model), batch, config.data, loss_chunks=config.train.loss_chunks)
 
   @classmethod
   def resolve(cls, config: ml_collections.ConfigDict) -> None:
-    """Nothing of the config is found in the data."""
+    """Changes nothing: the data decide no key of the config."""
 
   def init(self, rng: jax.Array) -> dict:
     """New parameters, a nested dict of float32 arrays."""
@@ -110,18 +118,22 @@ class PretrainTask:
     return {name: jnp.sum(batch[name.replace("loss", "weights")]) for name in self.losses}
 
   def metrics(self, means: dict[str, float]) -> dict[str, float]:
-    """What a person is told: the means of the terms, their total loss and the masked-LM perplexity."""
-    metrics = {"loss": sum(means.get(name, 0.0) for name in self.losses), **means}
+    """Adds to the means of the terms the total loss and the masked-LM perplexity.
+
+    Terms that had no weight are missing. The total is that of the others, and not a number where there is none.
+    """
+    losses = [means[name] for name in self.losses if name in means]
+    metrics = {"loss": sum(losses) if losses else math.nan, **means}
     if "mlm_loss" in means:
       metrics["mlm_perplexity"] = float(np.exp(means["mlm_loss"]))
     return metrics
 
   def scores(self, split: str, outputs: Outputs) -> dict[str, float]:
-    """None: every metric is a mean."""
+    """Returns nothing: every metric is a mean."""
     return {}
 
   def write_predictions(self, split: str, outputs: Outputs, folder: Path) -> list[Path]:
-    """None: nobody submits masked words."""
+    """Writes nothing: there are no predictions to submit."""
     return []
 
   def batch_specs(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -138,8 +150,7 @@ class PretrainTask:
     Raises:
       InputError: the text cannot be read, or the tokenizer has more pieces than the model.
     """
-    directory, _ = prepare_from_config(self._data, seed=self._seed)
-    tokenizer = open_tokenizer(directory)  # the one that the examples were made with
+    directory, tokenizer = prepare_from_config(self._data)
     if tokenizer.vocab_size > self.encoder.vocab_size:
       raise InputError(
         f"The tokenizer {tokenizer.path} has {tokenizer.vocab_size} pieces, but model.vocab_size is "
@@ -148,7 +159,14 @@ class PretrainTask:
     vocabulary = Vocabulary.of(tokenizer)
     train, valid = open_examples(directory, "train"), open_examples(directory, "valid")
     train_rows = PretrainingRows(train, vocabulary, self.batch, shuffle=True)
-    valid_rows = PretrainingRows(valid, vocabulary, self.batch, shuffle=False)
+    # The same masks whatever the seed of the run, so that runs with other seeds are scored on the same predictions.
+    fixed = dataclasses.replace(self.batch, seed=self._data.holdout_seed)
+    valid_rows = PretrainingRows(valid, vocabulary, fixed, shuffle=False)
+    found = survey(train, train_rows, tokenizer.unk_id)
+    found.check(self.batch.pair_objective)
+    if jax.process_index() == 0:
+      for line in found.lines(self.batch.pair_objective):
+        say(line)
     evaluations = {"valid": WithUnigram(valid_rows, train.unigram_counts)}
     name = directory.parents[1].name  # ends in a digest of text, tokenizer and settings
     return TaskData(train_rows, evaluations, f"{name} {len(train)} {len(valid)} rows {ROWS_ALGORITHM}", tokenizer)

@@ -100,8 +100,8 @@ def fill_from_pretrained(config: ml_collections.ConfigDict, start: Pretrained) -
       config.model.project_embeddings = start.model.get("project_embeddings", False)
     for key in SHAPE:
       config.model[key] = config.model[key] or start.model[key]
-    if not (config.model.sharing.attn or config.model.sharing.ffn):
-      config.model.depth.update(start.model.get("depth", {}))
+    if "depth" in start.model and not (config.model.sharing.attn or config.model.sharing.ffn):
+      config.model.depth.update(start.model["depth"])
     for part, scheme in start.model["sharing"].items():
       config.model.sharing[part] = config.model.sharing[part] or scheme
     config.data.tokenizer = config.data.tokenizer or start.tokenizer

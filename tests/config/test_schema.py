@@ -8,6 +8,7 @@ import pytest
 from albert_jax.config.__main__ import main
 from albert_jax.config.records import (
   add_missing,
+  adopt_earlier,
   check_config,
   flatten,
   load_config,
@@ -187,3 +188,22 @@ def test_any_damage_to_a_saved_config_is_an_input_error(name, tmp_path):
       except InputError:
         refused += 1
   assert refused > 400
+
+
+def test_a_run_of_an_earlier_version_keeps_what_it_meant(tmp_path):
+  """Its config.json lacks keys of today; what the command line sets on purpose, and what may change, stays."""
+  from configs import albert_tiny
+
+  def config(**values):
+    return override(albert_tiny.get_config("test"), values)
+
+  record = config(seed=3).to_dict()
+  del record["data"]["holdout_seed"]
+  (tmp_path / "config.json").write_text(json.dumps(record))
+  adopted = config(seed=3)
+  assert adopt_earlier(adopted, tmp_path) == {"data.holdout_seed": 3}
+  assert adopted.data.holdout_seed == load_config(tmp_path).data.holdout_seed == 3
+  for other, allowed in ((config(seed=3, **{"data.holdout_seed": 5}), ()), (config(seed=3), ("data.holdout_seed",))):
+    assert adopt_earlier(other, tmp_path, allowed) == {}
+  (tmp_path / "config.json").write_text("[")
+  assert adopt_earlier(config(seed=3), tmp_path) == {}

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 from pathlib import Path
 
@@ -10,23 +9,14 @@ import numpy as np
 from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
-from albert_jax.data.examples.encode import SPLITS
+from albert_jax.data.examples.metadata import REBUILD, SPLITS, UNIGRAM_COUNTS, check_file, read_metadata, sizes_file
 from albert_jax.data.tokenizers.registry import Tokenizer, load_tokenizer
 from albert_jax.errors import InputError, unknown
-
-METADATA = "metadata.json"
-UNIGRAM_COUNTS = "unigram_counts.npy"
-REBUILD = "Delete the directory and prepare the data again."
-
-
-def sizes_file(split: str) -> str:
-  """Name of the file that holds how many tokens and how many sentences each example of the split has."""
-  return f"sizes.{split}.npy"
 
 
 @dataclasses.dataclass(frozen=True)
 class ExampleBatch:
-  """X examples, ragged: the values of all of them one after the other, and how many are whose.
+  """X examples of uneven length: the values of all of them one after another, and how many each has.
 
   Attributes:
     tokens: [sum(lengths)] int32, ids without special tokens.
@@ -85,12 +75,12 @@ class Examples:
 
   @functools.cached_property
   def _sizes_2X(self) -> np.ndarray:
-    return _load_array(self._directory / sizes_file(self._split), 2, len(self))
+    return self._load_array(sizes_file(self._split), 2, len(self))
 
   @functools.cached_property
   def unigram_counts(self) -> np.ndarray:
     """[V] int64: how often each id occurs in the train split, whichever split this is."""
-    return _load_array(self._directory / UNIGRAM_COUNTS, self.metadata["tokenizer"]["vocab_size"])
+    return self._load_array(UNIGRAM_COUNTS, self.metadata["tokenizer"]["vocab_size"])
 
   def get(self, indices: np.ndarray) -> ExampleBatch:
     """Reads the examples at `indices` [X], in that order.
@@ -117,6 +107,16 @@ class Examples:
       sentences=sentences,
       document=document,
     )
+
+  def _load_array(self, name: str, *shape: int) -> np.ndarray:
+    path = check_file(self._directory, name, self.metadata)
+    try:
+      array = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+      raise InputError(f"{path} cannot be read: {error}. {REBUILD}") from error
+    if array.shape != shape or array.dtype.kind != "i":
+      raise InputError(f"{path} is damaged: it holds {array.dtype} {array.shape}, not integers {shape}. {REBUILD}")
+    return array
 
   def _records(self, indices: np.ndarray) -> list[bytes]:
     if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
@@ -161,31 +161,19 @@ def open_examples(directory: os.PathLike, split: str) -> Examples:
   if split not in SPLITS:
     raise unknown("split", split, SPLITS)
   metadata = read_metadata(directory)
-  open_tokenizer(directory, metadata)
+  check_file(Path(directory), metadata["tokenizer"]["file"], metadata)
   return Examples(directory, split, metadata)
 
 
-def open_tokenizer(directory: os.PathLike, metadata: dict | None = None) -> Tokenizer:
+def open_tokenizer(directory: os.PathLike) -> Tokenizer:
   """Loads the set's own copy of the tokenizer, and checks that it is the one that made the set."""
-  about = (metadata or read_metadata(directory))["tokenizer"]
-  path = Path(directory) / about["file"]
+  metadata = read_metadata(directory)
+  about = metadata["tokenizer"]
+  path = check_file(Path(directory), about["file"], metadata)
   tokenizer = load_tokenizer(os.fspath(path), lowercase=about["lowercase"])
   if tokenizer.fingerprint != about["fingerprint"]:
     raise InputError(f"{path} is not the tokenizer that the examples beside it were made with. {REBUILD}")
   return tokenizer
-
-
-def read_metadata(directory: os.PathLike) -> dict:
-  """What `metadata.json` says of a set."""
-  path = Path(directory) / METADATA
-  try:
-    return json.loads(path.read_text())
-  except FileNotFoundError as error:
-    raise InputError(
-      f"{directory} holds no prepared examples: {METADATA} is missing. Make them with scripts/prepare_data.py."
-    ) from error
-  except ValueError as error:
-    raise InputError(f"{path} is damaged: {error}. {REBUILD}") from error
 
 
 def _check_size(file: Path, size: int) -> None:
@@ -195,13 +183,3 @@ def _check_size(file: Path, size: int) -> None:
     raise InputError(f"{file} is missing: {error.strerror}. {REBUILD}") from error
   if actual != size:
     raise InputError(f"{file} is damaged: it has {actual:,} bytes, not {size:,}. {REBUILD}")
-
-
-def _load_array(path: Path, *shape: int) -> np.ndarray:
-  try:
-    array = np.load(path, mmap_mode="r")
-  except (OSError, ValueError, EOFError) as error:
-    raise InputError(f"{path} cannot be read: {error}. {REBUILD}") from error
-  if array.shape != shape:
-    raise InputError(f"{path} is damaged: its shape is {array.shape}, not {shape}. {REBUILD}")
-  return array

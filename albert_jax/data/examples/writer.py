@@ -1,19 +1,27 @@
-"""The TFDS dataset of pretraining examples: written by local processes or on Apache Beam."""
+"""Writes examples as a TFDS dataset, encoded in local processes, in the order of the source.
+
+TFDS's own writer would keep a split in memory, and spill it through TensorFlow once it outgrows 1 GB.
+"""
 
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 
-from albert_jax.data.examples.encode import SPLITS, Document, DocumentEncoder
+from albert_jax.data.examples.encode import Document, DocumentEncoder
+from albert_jax.data.examples.metadata import SPLITS
 from albert_jax.data.examples.parallel_map import ordered_map
 from albert_jax.data.examples.progress import Progress
 from albert_jax.data.text.sources import Source
 from albert_jax.errors import InputError
 
+# TFDS's name and version of the dataset: its folder is NAME/VERSION, and NAME begins the names of its files.
+NAME, VERSION = "pretraining_examples", "1.0.0"
+DESCRIPTION = "Whole sentences of one document a record, without special tokens."
 SHARD_BYTES = 256 << 20
 BATCH_CHARACTERS = 1 << 19  # of text that travels to a worker at a time
 
@@ -36,92 +44,45 @@ def example_features(encoder: DocumentEncoder) -> tfds.features.FeaturesDict:
   )
 
 
-class PretrainingExamples(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Chunks of documents as TFDS examples, in the order of the source, split by document.
+def write_examples(
+  source: Source, encoder: DocumentEncoder, directory: Path, *, processes: int, progress: bool
+) -> list[tfds.core.SplitInfo]:
+  """Encodes the source and writes both splits as the records arrive, in order.
 
-  Beam writes through TFDS. Local processes do not: TFDS's own writer keeps a split in memory, and
-  spills it through TensorFlow once it outgrows 1 GB.
+  Args:
+    source: the text.
+    encoder: from documents to examples.
+    directory: an empty folder; afterwards a dataset that TFDS reads.
+    processes: that encode.
+    progress: whether to show how far it has come.
+
+  Raises:
+    InputError: a split has no example, or a process was killed.
   """
-
-  VERSION = tfds.core.Version("1.0.0")
-
-  def __init__(
-    self,
-    *,
-    source: Source,
-    encoder: DocumentEncoder,
-    processes: int,
-    use_beam: bool,
-    progress: bool,
-    finish,
-    data_dir: os.PathLike,
-  ):
-    self._source, self._encoder = source, encoder
-    self._processes, self._use_beam, self._progress = processes, use_beam, progress
-    self._finish = finish
-    super().__init__(data_dir=data_dir, file_format="array_record")
-
-  def _info(self) -> tfds.core.DatasetInfo:
-    return tfds.core.DatasetInfo(
-      builder=self,
-      description="Whole sentences of one document a record, without special tokens.",
-      features=example_features(self._encoder),
-      disable_shuffling=True,  # readers shuffle anew every epoch
-    )
-
-  def _download_and_prepare(self, dl_manager, download_config):
-    if self._use_beam:
-      super()._download_and_prepare(dl_manager, download_config)
-    else:
-      self.info.set_splits(tfds.core.SplitDict(self._write_splits()))
-    # Here, while the directory is still a temporary one: the set appears whole or not at all.
-    self._finish(self.data_path, self.info.splits)
-
-  def _write_splits(self) -> list[tfds.core.SplitInfo]:
-    """Encodes in local processes and writes both splits as the records arrive, in order."""
-    encode = _SerializingEncoder(self._encoder)
-    with contextlib.ExitStack() as stack:
-      writers = {split: stack.enter_context(_SplitWriter(self._get_filename_template(split))) for split in SPLITS}
-      progress = stack.enter_context(Progress(enabled=self._progress))
-      batches = _batches(progress.count(self._source.documents()))
-      results = ordered_map(encode, batches, self._processes)
-      for records in stack.enter_context(contextlib.closing(results)):
-        for split, record in records:
-          writers[split].write(record)
-        progress.add_examples(len(records))
-      return [writer.finish() for writer in writers.values()]
-
-  def _split_generators(self, dl_manager, pipeline):
-    """Both splits of one Beam pipeline, which tokenizes the text once."""
-    import apache_beam as beam
-
-    source, encoder = self._source, self._encoder
-    shards = pipeline | beam.Create(list(source.shards))
-    counts = shards | "Count" >> beam.Map(lambda shard: (shard, sum(1 for _ in source.read(shard))))
-
-    def number_documents(shard: str, counts: dict[str, int]):
-      before = sum(counts[s] for s in source.shards[: source.shards.index(shard)])
-      return enumerate(source.read(shard), before)
-
-    def encode_document(numbered: tuple[int, Document]):
-      number, document = numbered
-      [(split, examples)] = encoder.encode([document])
-      # TFDS sorts by the key and spreads its range over the shards: so keys follow the source's order.
-      return [(split, ((number << 32) + i, example)) for i, example in enumerate(examples)]
-
-    examples = (
-      shards
-      | "Read" >> beam.FlatMap(number_documents, counts=beam.pvalue.AsDict(counts))
-      | beam.Reshuffle()  # so that one large file is encoded by all workers
-      | "Encode" >> beam.FlatMap(encode_document)
-    )
-    return {split: self._generate_examples(examples, split) for split in SPLITS}
-
-  def _generate_examples(self, examples, split: str):
-    import apache_beam as beam
-
-    chosen = examples | f"Choose {split}" >> beam.Filter(lambda pair: pair[0] == split)
-    return chosen | f"Key {split}" >> beam.Values()
+  encode = _SerializingEncoder(encoder)
+  template = tfds.core.ShardedFileTemplate(
+    data_dir=directory, dataset_name=NAME, split=SPLITS[0], filetype_suffix="array_record"
+  )
+  with contextlib.ExitStack() as stack:
+    writers = {split: stack.enter_context(_SplitWriter(template.replace(split=split))) for split in SPLITS}
+    shown = stack.enter_context(Progress(enabled=progress))
+    results = ordered_map(encode, _batches(shown.count(source.documents())), processes)
+    for records in stack.enter_context(contextlib.closing(results)):
+      for split, record in records:
+        writers[split].write(record)
+      shown.add_examples(len(records))
+    splits = [writer.finish() for writer in writers.values()]
+  tfds.folder_dataset.write_metadata(
+    data_dir=directory,
+    features=example_features(encoder),
+    split_infos=splits,
+    version=VERSION,
+    filename_template=template,
+    check_data=False,  # would read it through TensorFlow
+    description=DESCRIPTION,
+    disable_shuffling=True,  # readers shuffle anew every epoch
+  )
+  return splits
 
 
 class _SerializingEncoder:
@@ -167,7 +128,7 @@ class _SplitWriter:
     if not number:
       raise InputError(
         f"The {self._template.split} split holds no example: its documents have no tokens. "
-        "Change data.valid_fraction or the seed, or check the text."
+        "Change data.valid_fraction or data.holdout_seed, or check the text."
       )
     for i in range(number):
       named = self._template.sharded_filepath(shard_index=i, num_shards=number)

@@ -4,6 +4,8 @@ Rows are numbered without end: step s of a run with global batch size B consists
 depends on what was read before, on the number of processes or on the batch size, so a run resumes from its step alone.
 """
 
+import dataclasses
+
 import numpy as np
 
 from albert_jax.data.loader import Batch
@@ -112,15 +114,10 @@ def place_examples(block: Batch, assembled: Assembled) -> np.ndarray:
 def mask_rows(block: Batch, assembled: Assembled, place, start, vocabulary, settings):
   """Masks placed examples, and writes the predictions in the order of their positions."""
   rows, row_length = block["tokens"].shape
-  bits_RT = draw_bits(settings.seed, Stream.MASK, start, rows, row_length)
-  chosen = choose_predictions(
-    assembled.tokens,
-    assembled.types,
-    assembled.lengths,
-    bits_RT.ravel()[place],
-    vocabulary,
-    settings,
-  )
+  bits = draw_bits(settings.seed, Stream.MASK, start, rows, row_length).ravel()[place]
+  chosen = choose_predictions(assembled.tokens, assembled.types, assembled.lengths, bits, vocabulary, settings)
+  if settings.whole_word:
+    chosen = _add_single_tokens(chosen, assembled, bits, vocabulary, settings)
   row, position = np.divmod(place[chosen], row_length)
   slot = np.arange(len(row)) - np.searchsorted(row, row)
   slots = block["mlm_positions"].shape[1]
@@ -132,3 +129,26 @@ def mask_rows(block: Batch, assembled: Assembled, place, start, vocabulary, sett
   block["mlm_positions"][row, slot] = position
   block["mlm_labels"][row, slot] = labels
   block["mlm_weights"][row, slot] = 1
+
+
+def _add_single_tokens(
+  chosen: np.ndarray, assembled: Assembled, bits: np.ndarray, vocabulary: Vocabulary, settings: BatchSettings
+) -> np.ndarray:
+  """Chooses single tokens in rows where no whole word fits the budget, as in text without spaces.
+
+  Other rows stay as they are, even where one of their examples has no prediction.
+  """
+  row = np.repeat(assembled.row, assembled.lengths)
+  without = np.flatnonzero(~np.isin(row, row[chosen]))
+  if not without.size:
+    return chosen
+  lengths = assembled.lengths[~np.isin(assembled.row, row[chosen])]
+  tokens = choose_predictions(
+    assembled.tokens[without],
+    assembled.types[without],
+    lengths,
+    bits[without],
+    vocabulary,
+    dataclasses.replace(settings, whole_word=False),
+  )
+  return np.sort(np.concatenate([chosen, without[tokens]]))

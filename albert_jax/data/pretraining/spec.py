@@ -113,10 +113,13 @@ class BatchSettings:
     """Special tokens that a whole example takes: [CLS] A [SEP] B [SEP], or [CLS] A [SEP]."""
     return 2 if self.pair_objective == "none" else 3
 
+  def is_paired(self, sentences: np.ndarray) -> np.ndarray:
+    """Whether examples with these numbers of sentences are split into A and B; bool of the same shape."""
+    return (self.pair_objective != "none") & ((sentences > 1) | self.single_sentence_random_pair)
+
   def planned_lengths(self, tokens: np.ndarray, sentences: np.ndarray) -> np.ndarray:
-    """Places in a row for examples of so many tokens and sentences, special tokens included; same shape."""
-    paired = (self.pair_objective != "none") & ((sentences > 1) | self.single_sentence_random_pair)
-    return np.minimum(tokens + 2 + paired, self.max_length)
+    """Places in a row for examples with these numbers of tokens and sentences, special tokens included; same shape."""
+    return np.minimum(tokens + 2 + self.is_paired(sentences), self.max_length)
 
   @property
   def example_predictions(self) -> int:

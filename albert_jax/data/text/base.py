@@ -1,13 +1,19 @@
-"""What every source of text is: shards of documents, with a fingerprint."""
+"""The interface of every source of text: shards of documents, with a fingerprint."""
 
 import abc
+import copy
+import dataclasses
+import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator
 
+from albert_jax.errors import InputError
+
 
 class Source(abc.ABC):
-  """A corpus of text: picklable, re-readable and always in the same order."""
+  """A corpus of text: picklable, and read again at any time in the same order. Subclasses are frozen dataclasses."""
 
   spec: str
   shards: tuple[str, ...]
@@ -26,7 +32,50 @@ class Source(abc.ABC):
     for shard in self.shards:
       yield from self.read(shard)
 
+  @functools.cached_property
+  def head(self) -> "Head":
+    """The first documents, which are read once for all who only look at them."""
+    return Head(self)
+
+  def __getstate__(self):
+    return {name: value for name, value in self.__dict__.items() if name != "head"}
+
+  def check_unchanged(self) -> None:
+    """Raises InputError where the text is no longer what it was when this source was opened."""
+    if dataclasses.replace(self).fingerprint != self.fingerprint:  # a copy that has looked at nothing yet
+      raise InputError(f"{self.spec} changed while it was read. Start again once nothing writes to it any more.")
+
+
+class Head:
+  """The beginning of a source, which is kept once it is read.
+
+  The check that there is text, a tokenizer's sample, the layout and the split all look at the same first documents.
+  """
+
+  def __init__(self, source: Source):
+    self._source = source
+    self._shards: dict[str, Iterator[tuple[str, str]]] = {}
+
+  def read(self, shard: str) -> Iterator[tuple[str, str]]:
+    """As `Source.read`. What is read stays in memory until `use_up`."""
+    kept = self._shards.get(shard) or itertools.tee(self._source.read(shard), 1)[0]
+    self._shards[shard] = kept
+    return copy.copy(kept)  # goes its own way through what both have read
+
+  def documents(self) -> Iterator[tuple[str, str]]:
+    """As `Source.documents`, through `read`."""
+    for shard in self._source.shards:
+      yield from self.read(shard)
+
+  def use_up(self) -> Iterator[tuple[str, str]]:
+    """Yields every document for the last time, and frees the memory on the way."""
+    try:
+      for shard in self._source.shards:
+        yield from self._shards.pop(shard, None) or self._source.read(shard)
+    finally:
+      self._shards.clear()
+
 
 def digest(*parts) -> str:
-  """Hex digest of anything that JSON can write: what fingerprints are made of."""
+  """Hex digest of anything that JSON can write, for fingerprints."""
   return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -2,11 +2,13 @@
 
 import itertools
 import re
+from collections.abc import Iterator
 
 from albert_jax.data.text.base import Source
 from albert_jax.errors import InputError
 
 LAYOUTS = ("sentences", "paragraphs")
+MAX_SENTENCE = 1 << 20  # characters; bounds the memory that a tokenizer takes at a time
 
 # A stop, what closes after it, and space; in scripts without spaces the full-width stop is enough.
 _STOP = re.compile(r"""([.!?…])["'”’»)\]]*\s+(?=["'“‘«(\[¿¡]*(\w+))|[。！？]+[」』”’）]*(?=.)|[।۔؟]\s+""")
@@ -73,17 +75,35 @@ def _ends_sentence(text: str, start: int, match: re.Match) -> bool:
 
 def detect_layout(source: Source, *, lines: int = 400) -> str:
   """Looks at the first lines: "sentences" if nearly every line already holds one, else "paragraphs"."""
-  texts = (line for _, text in source.documents() for line in text.split("\n") if line.strip())
+  texts = (line for _, text in source.head.documents() for line in text.split("\n") if line.strip())
   sample = list(itertools.islice(texts, lines))
   single = sum(len(split_sentences(line)) == 1 for line in sample)
   return "sentences" if single >= 0.9 * len(sample) else "paragraphs"
 
 
 def document_sentences(text: str, layout: str) -> list[str]:
-  """The sentences of a document whose lines are sentences or paragraphs (`layout`)."""
+  """The sentences of a document whose lines are sentences or paragraphs (`layout`).
+
+  What is longer than MAX_SENTENCE, and so hardly a sentence, comes in several parts.
+  """
   lines = [line for raw in text.split("\n") if (line := raw.strip())]
   if layout == "sentences":
-    return lines
-  if layout == "paragraphs":
-    return [sentence for line in lines for sentence in split_sentences(line)]
-  raise InputError(f"Unknown layout {layout!r}: it is one of {', '.join(LAYOUTS)}.")
+    sentences = lines
+  elif layout == "paragraphs":
+    sentences = [sentence for line in lines for sentence in split_sentences(line)]
+  else:
+    raise InputError(f"Unknown layout {layout!r}: it is one of {', '.join(LAYOUTS)}.")
+  if max(map(len, sentences), default=0) <= MAX_SENTENCE:
+    return sentences
+  return [part for sentence in sentences for part in _parts(sentence)]
+
+
+def _parts(sentence: str) -> Iterator[str]:
+  """Cuts a sentence, at a space where there is one in the second half of the allowed length."""
+  start = 0
+  while len(sentence) - start > MAX_SENTENCE:
+    space = sentence.rfind(" ", start + MAX_SENTENCE // 2, start + MAX_SENTENCE)
+    stop = space if space > 0 else start + MAX_SENTENCE
+    yield sentence[start:stop]
+    start = stop + (space > 0)
+  yield sentence[start:]

@@ -91,17 +91,22 @@ def resolve_tokenizer(spec: str, source: Source, cache_dir: str) -> Tokenizer:
 
 
 def sample_texts(source: Source, characters: int) -> Iterator[str]:
-  """The first documents of every shard, about `characters` in all; what a shard leaves goes to the next."""
+  """Yields the first documents of every shard, about `characters` in all; what a shard leaves goes to the next.
+
+  Raises:
+    InputError: the text changed meanwhile.
+  """
   for index, shard in enumerate(source.shards):
     share = characters // (len(source.shards) - index)
-    for _, text in source.read(shard):
+    for _, text in source.head.read(shard):
       yield text
       share -= len(text)
       characters -= len(text)
       if share <= 0:
         break
     if characters <= 0:
-      return
+      break
+  source.check_unchanged()
 
 
 def _trainer(kind: str):

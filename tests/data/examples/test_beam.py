@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from tensorflow_datasets.core.utils import shard_utils
 
-from albert_jax.data.examples.prepare import SPLITS, ExampleSettings, open_examples, prepare, read_metadata
+from albert_jax.data.examples.chunks import ExampleSettings
+from albert_jax.data.examples.metadata import SPLITS, read_metadata
+from albert_jax.data.examples.prepare import prepare
+from albert_jax.data.examples.reader import open_examples
 from albert_jax.errors import InputError
 
 SETTINGS = ExampleSettings(max_length=32, layout="sentences", valid_fraction=0.1)
@@ -32,6 +35,7 @@ def test_beam_writes_the_records_that_local_processes_write(tmp_path, word_sourc
 
 
 def test_without_beam_a_runner_is_an_input_error(tmp_path, word_source, word_tokenizer, monkeypatch):
-  monkeypatch.setitem(sys.modules, "apache_beam.options.pipeline_options", None)
+  monkeypatch.delitem(sys.modules, "albert_jax.data.examples.beam", raising=False)
+  monkeypatch.setitem(sys.modules, "apache_beam", None)
   with pytest.raises(InputError, match=r"DirectRunner.*pip install 'albert_jax\[beam\]'"):
     prepare(word_source, word_tokenizer, SETTINGS, tmp_path, beam_runner="DirectRunner")

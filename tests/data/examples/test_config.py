@@ -4,18 +4,18 @@ import sys
 
 import ml_collections
 
-from albert_jax.data.examples.config import prepare_from_config
-from albert_jax.data.examples.prepare import open_tokenizer, read_metadata
+from albert_jax.data.examples.metadata import read_metadata
+from albert_jax.data.examples.prepare import prepare_from_config
+from albert_jax.data.examples.reader import open_tokenizer
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "prepare_data.py"
+SCRIPT = pathlib.Path(__file__).parents[3] / "scripts" / "prepare_data.py"
 
 CONFIG = """
 import ml_collections
 
 def get_config():
   return ml_collections.ConfigDict(dict(
-    seed=3,
-    data=dict(source={source!r}, tokenizer={tokenizer!r}, cache_dir={cache_dir!r}, max_length=32,
+    data=dict(holdout_seed=3, source={source!r}, tokenizer={tokenizer!r}, cache_dir={cache_dir!r}, max_length=32,
       short_seq_prob=0.2, layout="sentences", valid_fraction=0.1, text_key="text"),
   ))
 """
@@ -39,9 +39,11 @@ def test_every_key_of_the_config_arrives(tmp_path, word_source, word_tokenizer):
       short_seq_prob=0.3,
       layout="paragraphs",
       valid_fraction=0.2,
+      holdout_seed=7,
+      seed=-1,
     )
   )
-  directory, tokenizer = prepare_from_config(data, seed=7, processes=1)
+  directory, tokenizer = prepare_from_config(data, processes=1)
   metadata = read_metadata(directory)
   assert directory.is_relative_to(tmp_path / "cache")
   assert metadata["source"]["spec"] == word_source.spec

@@ -1,20 +1,29 @@
+import collections
 import fcntl
 import itertools
 import json
+import os
 import shutil
 import threading
+from pathlib import Path
 
+import ml_collections
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from albert_jax.data.examples import writer
-from albert_jax.data.examples.chunks import stable_hash
+from albert_jax.data.examples import encode, finish, writer
+from albert_jax.data.examples import prepare as prepare_module
+from albert_jax.data.examples.chunks import ExampleSettings, stable_hash
 from albert_jax.data.examples.encode import DocumentEncoder
-from albert_jax.data.examples.prepare import ExampleSettings, open_examples, prepare, read_metadata
+from albert_jax.data.examples.metadata import read_metadata
+from albert_jax.data.examples.prepare import prepare, prepare_from_config
+from albert_jax.data.examples.reader import open_examples
+from albert_jax.data.text.files import FilesSource
 from albert_jax.data.text.sources import open_source
 from albert_jax.data.tokenizers.registry import load_tokenizer
 from albert_jax.errors import InputError
+from tests.builders import ROOT
 
 SETTINGS = ExampleSettings(max_length=32, layout="sentences", valid_fraction=0.1)
 FIELDS = ("tokens", "lengths", "sentence_lengths", "sentences", "document")
@@ -58,7 +67,7 @@ def test_records_hold_whole_sentences_that_fill_the_row(tmp_path, word_source, w
 
 
 def test_metadata_counts_what_is_there(tmp_path, word_source, word_tokenizer, monkeypatch):
-  monkeypatch.setattr(prepare, "COUNTED_AT_ONCE", 3)
+  monkeypatch.setattr(finish, "COUNTED_AT_ONCE", 3)
   directory = prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "cache", processes=1)
   metadata = read_metadata(directory)
   for split in ("train", "valid"):
@@ -148,6 +157,26 @@ def test_held_out_documents_are_a_stable_share(word_tokenizer):
   assert len(held_out(0) & held_out(1)) < 100
 
 
+def test_text_goes_through_the_tokenizer_in_bounded_parts(word_tokenizer, monkeypatch):
+  documents = [(str(i), "\n".join(f"w{j} w{i}" for j in range(20))) for i in range(5)]
+  coder = DocumentEncoder(word_tokenizer, SETTINGS, "sentences", 0)
+  whole = [*coder.encode(documents)]
+  sizes = []
+  encode_batch = word_tokenizer.encode_batch
+  monkeypatch.setattr(encode, "CHARACTERS_AT_ONCE", 50)
+  monkeypatch.setattr(
+    word_tokenizer, "encode_batch", lambda texts: sizes.append(sum(map(len, texts))) or encode_batch(texts)
+  )
+  parts = [*coder.encode(documents)]
+  assert max(sizes) <= 50
+  assert len(sizes) > 5
+  for (split, examples), (other_split, others) in zip(whole, parts, strict=True):
+    assert split == other_split
+    for one, other in zip(examples, others, strict=True):
+      for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
+
+
 def test_documents_without_tokens_are_an_input_error(tmp_path, word_tokenizer):
   (tmp_path / "a.txt").write_text("\u200b\n\n\u200b\n")
   with pytest.raises(InputError, match=r"split holds no example"):
@@ -174,7 +203,7 @@ def test_a_set_that_is_there_is_found_without_writing(tmp_path, word_source, wor
   made = prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "cache")
   lock = made.parent.parent / "lock"
   lock.unlink()
-  monkeypatch.setattr(writer.PretrainingExamples, "download_and_prepare", None)
+  monkeypatch.setattr(prepare_module, "write_examples", None)
   assert prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "cache") == made
   assert not lock.exists()
 
@@ -195,12 +224,13 @@ def test_a_failure_leaves_nothing_behind(tmp_path, word_source, word_tokenizer, 
 def test_what_a_killed_process_left_is_removed(tmp_path, word_source, word_tokenizer):
   directory = prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "cache")
   (directory / "metadata.json").unlink()
-  leftover = directory.parent / "incomplete.ABCDEF_1.0.0"
-  leftover.mkdir()
-  (leftover / "train.0").write_bytes(b"half")
+  leftovers = [directory.parent / name for name in ("incomplete.ABCDEF_1.0.0", ".1.0.0-abc")]
+  for leftover in leftovers:
+    leftover.mkdir()
+    (leftover / "train.0").write_bytes(b"half")
   assert prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "cache") == directory
   assert (directory / "metadata.json").exists()
-  assert not leftover.exists()
+  assert not any(leftover.exists() for leftover in leftovers)
 
 
 def test_a_second_process_waits_for_the_first_and_takes_its_set(tmp_path, word_source, word_tokenizer):
@@ -232,3 +262,58 @@ def test_metadata_is_plain_json(tmp_path, word_source, word_tokenizer):
   directory = prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "cache")
   settings = json.loads((directory / "metadata.json").read_text())["settings"]
   assert ExampleSettings(**settings) == SETTINGS
+
+
+OLD = Path(__file__).parent / "prepared_2026_11"
+WRITTEN = 1_795_737_600  # of the text; see tests/test_old_workdir.py
+
+
+def test_a_set_of_an_earlier_version_is_found_and_read(tmp_path, monkeypatch):
+  """Made on 2026-11-27 by the version of 20f520e from the text of tests/workdirs/2026_11; never make it anew."""
+  shutil.copytree(ROOT / "tests" / "workdirs" / "2026_11", tmp_path, dirs_exist_ok=True)
+  for path in (tmp_path / "text").iterdir():
+    os.utime(path, (WRITTEN, WRITTEN))
+  monkeypatch.chdir(tmp_path)
+  source, tokenizer = open_source("files:text/*.txt"), load_tokenizer("vocab.txt")
+  settings = ExampleSettings(max_length=32, valid_fraction=0.1)
+  made = prepare(source, tokenizer, settings, tmp_path / "new", processes=1)
+  shutil.copytree(OLD, tmp_path / "old")
+  monkeypatch.setattr(prepare_module, "write_examples", None)
+  old = prepare(source, tokenizer, settings, tmp_path / "old")
+  assert old.relative_to(tmp_path / "old") == made.relative_to(tmp_path / "new")
+  assert_same_sets(old, made)
+
+
+def test_text_that_changes_meanwhile_is_noticed(tmp_path, word_source, word_tokenizer, monkeypatch):
+  def write(source, *rest, **options):
+    splits = writer.write_examples(source, *rest, **options)
+    with open(tmp_path / "text" / "a.txt", "a") as file:
+      file.write("\nw1 w2 w3\n")
+    return splits
+
+  monkeypatch.setattr(prepare_module, "write_examples", write)
+  with pytest.raises(InputError, match=r"text/\*\.txt changed"):
+    prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "cache")
+  assert not [*(tmp_path / "cache").rglob("metadata.json")]
+
+
+def test_the_text_is_read_twice_at_most(tmp_path, word_source, word_tokenizer, monkeypatch):
+  """Once its head, for all who only look, and once the whole."""
+  reads = collections.Counter()
+  read = FilesSource.read
+
+  def count(self, shard):
+    reads[shard] += 1
+    yield from read(self, shard)
+
+  monkeypatch.setattr(FilesSource, "read", count)
+  data = dict(
+    source=word_source.spec, text_key="text", tokenizer="train:wordpiece:30", cache_dir=str(tmp_path / "cache")
+  )
+  data |= dict(max_length=32, short_seq_prob=0.1, layout="auto", valid_fraction=1e-9, holdout_seed=0)
+  config = ml_collections.ConfigDict(data)
+  directory, _ = prepare_from_config(config, processes=1)
+  assert set(reads.values()) == {2}
+  reads.clear()
+  assert prepare_from_config(config)[0] == directory
+  assert reads == {"a.txt": 1}  # whether there is text

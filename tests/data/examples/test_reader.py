@@ -1,3 +1,4 @@
+import json
 import pickle
 import shutil
 
@@ -5,7 +6,9 @@ import numpy as np
 import pytest
 
 from albert_jax.data.examples import writer
-from albert_jax.data.examples.prepare import ExampleSettings, open_examples, prepare
+from albert_jax.data.examples.chunks import ExampleSettings
+from albert_jax.data.examples.prepare import prepare
+from albert_jax.data.examples.reader import open_examples, open_tokenizer
 from albert_jax.errors import InputError
 
 
@@ -13,6 +16,13 @@ from albert_jax.errors import InputError
 def directory(tmp_path, word_source, word_tokenizer, monkeypatch):
   monkeypatch.setattr(writer, "SHARD_BYTES", 4000)
   return prepare(word_source, word_tokenizer, ExampleSettings(max_length=32), tmp_path / "cache")
+
+
+def drop_checksums(directory):
+  path = directory / "metadata.json"
+  metadata = json.loads(path.read_text())
+  del metadata["files"], metadata["checksum"]
+  path.write_text(json.dumps(metadata))
 
 
 def shard(directory, number=0):
@@ -99,7 +109,7 @@ def test_damaged_arrays_are_named(directory, name, attribute):
   with pytest.raises(InputError, match=rf"{name}\.npy is damaged"):
     getattr(open_examples(directory, "train"), attribute)
   path.write_bytes(b"")
-  with pytest.raises(InputError, match=rf"{name}\.npy cannot be read"):
+  with pytest.raises(InputError, match=rf"{name}\.npy is damaged"):
     getattr(open_examples(directory, "train"), attribute)
   path.unlink()
   with pytest.raises(InputError, match=rf"{name}\.npy cannot be read"):
@@ -109,8 +119,11 @@ def test_damaged_arrays_are_named(directory, name, attribute):
 def test_another_tokenizer_in_its_place_is_refused(directory):
   path = directory / "tokenizer.txt"
   path.write_text(path.read_text().replace("w7\n", "w007\n"))
-  with pytest.raises(InputError, match=r"tokenizer\.txt is not the tokenizer"):
+  with pytest.raises(InputError, match=r"tokenizer\.txt is damaged"):
     open_examples(directory, "train")
+  drop_checksums(directory)  # as a set of an earlier version
+  with pytest.raises(InputError, match=r"tokenizer\.txt is not the tokenizer"):
+    open_tokenizer(directory)
 
 
 def test_directories_without_a_whole_set_are_refused(directory, tmp_path):
@@ -122,3 +135,56 @@ def test_directories_without_a_whole_set_are_refused(directory, tmp_path):
   metadata.write_text(metadata.read_text()[:100])
   with pytest.raises(InputError, match=r"metadata\.json is damaged"):
     open_examples(directory, "train")
+
+
+def nodes(value, path=()):
+  """The path of every node of a JSON value."""
+  yield path
+  items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+  for key, item in items:
+    yield from nodes(item, (*path, key))
+
+
+STRANGE = (None, True, -1, 2**70, 1.5, float("nan"), "x", "../x", "", [], ["x"], {}, {"x": 1}, "\ud800")
+
+
+@pytest.mark.parametrize("checksums", [True, False])
+def test_no_change_of_the_metadata_ends_in_a_traceback(directory, checksums):
+  """Without checksums, as in a set of an earlier version, what has the right type may be believed."""
+  if not checksums:
+    drop_checksums(directory)
+  file = directory / "metadata.json"
+  original = json.loads(file.read_text())
+  refused = 0
+  for path in nodes(original):
+    for strange in STRANGE:
+      changed = json.loads(json.dumps(original)) if path else strange
+      place = changed
+      for key in path[:-1]:
+        place = place[key]
+      if path:
+        place[path[-1]] = strange
+      file.write_text(json.dumps(changed))
+      try:
+        examples = open_examples(directory, "train")
+        examples.get(np.arange(min(3, len(examples))))
+        len(examples.lengths)
+      except InputError:
+        refused += 1
+      else:
+        assert not checksums or changed == original, (path, strange)
+  assert refused > 200
+
+
+@pytest.mark.parametrize("name", ["sizes.train.npy", "unigram_counts.npy", "tokenizer.txt", "metadata.json"])
+def test_a_flipped_bit_beside_the_examples_is_found(directory, name):
+  content = bytearray((directory / name).read_bytes())
+  content[len(content) // 2] ^= 1
+  (directory / name).write_bytes(content)
+
+  def read():
+    examples = open_examples(directory, "train")
+    return examples.lengths, examples.unigram_counts
+
+  with pytest.raises(InputError, match="damaged"):
+    read()

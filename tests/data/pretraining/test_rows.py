@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
+from albert_jax.data.pretraining import rows as rows_module
 from albert_jax.data.pretraining.rows import ROWS_ALGORITHM, PretrainingRows
 from albert_jax.data.pretraining.spec import BatchSettings, Vocabulary
 from albert_jax.data.pretraining.synthetic import MemoryExamples
@@ -184,7 +185,13 @@ def test_empty_rows_read_nothing(monkeypatch):
   assert not rows_of(rows, rows.num_rows, rows.num_rows + 3)["example_ids"].any()
 
 
-def test_changed_rows_need_a_new_algorithm_number():
+@pytest.fixture
+def no_single_tokens(monkeypatch):
+  """Leaves rows without a prediction where no whole word fits, as versions before 2026-11-27 did."""
+  monkeypatch.setattr(rows_module, "_add_single_tokens", lambda chosen, *rest: chosen)
+
+
+def test_changed_rows_need_a_new_algorithm_number(no_single_tokens):
   made = hashlib.sha256()
   for settings in VARIANTS:
     for shuffle in (True, False):
@@ -196,6 +203,24 @@ def test_changed_rows_need_a_new_algorithm_number():
     "The same examples and settings give other rows: a run cannot go on with them. If that is meant, raise"
     " ROWS_ALGORITHM, so that resuming an old run is refused, and note number and digest here."
   )
+
+
+@pytest.mark.parametrize("settings", VARIANTS)
+def test_single_tokens_are_predicted_only_in_rows_where_no_word_fits(settings, request):
+  after = rows_of(make_rows(**settings), 0, 300)
+  request.getfixturevalue("no_single_tokens")
+  before = rows_of(make_rows(**settings), 0, 300)
+  had = before["mlm_weights"].any(axis=1)
+  assert_equal(*({name: field[had] for name, field in batch.items()} for batch in (before, after)))
+  assert after["mlm_weights"].any(axis=1).all()
+
+
+def test_text_without_spaces_has_predictions():
+  """Such as DNA: every example is one word, longer than its budget."""
+  examples = MemoryExamples([[[10 + i % 4 for i in range(n)]] for n in (5, 25, 29)], max_length=T)
+  vocabulary = make_vocabulary(word_starts=np.zeros(SIZE, bool))
+  rows = PretrainingRows(examples, vocabulary, BatchSettings(max_length=T), shuffle=False)
+  assert rows.batch(0, 3, 0, 3)["mlm_weights"].sum(axis=1).tolist() == [1, 4, 5]  # round(0.15 × (n + 2))
 
 
 def test_seeds_differ():

@@ -1,5 +1,6 @@
 import pytest
 
+from albert_jax.data.text import sentences
 from albert_jax.data.text.sentences import detect_layout, document_sentences, split_sentences
 from albert_jax.data.text.sources import open_source
 from albert_jax.errors import InputError
@@ -69,3 +70,15 @@ def test_layout_decides_what_a_line_is():
   assert document_sentences(text, "paragraphs") == ["One.", "Two.", "Three."]
   with pytest.raises(InputError, match=r"Unknown layout 'auto'.*sentences, paragraphs"):
     document_sentences(text, "auto")
+
+
+def test_what_is_too_long_for_a_sentence_comes_in_parts(monkeypatch):
+  monkeypatch.setattr(sentences, "MAX_SENTENCE", 10)
+  for layout in ("sentences", "paragraphs"):
+    assert (
+      document_sentences("one two three. Four five\nabcdefghijklmnopqrstuvw\nsix", layout)
+      == {
+        "sentences": ["one two", "three.", "Four five", "abcdefghij", "klmnopqrst", "uvw", "six"],
+        "paragraphs": ["one two", "three.", "Four five", "abcdefghij", "klmnopqrst", "uvw", "six"],
+      }[layout]
+    )

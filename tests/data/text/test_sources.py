@@ -10,7 +10,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from albert_jax.data.text import files
+from albert_jax.data.text import file_formats
 from albert_jax.data.text.sources import open_source
 from albert_jax.errors import InputError
 
@@ -64,6 +64,63 @@ def test_parquet_has_a_document_a_row(tmp_path):
   source = open_source(f"files:{write(tmp_path, 'a.parquet', parquet(rows))}", text_key="body")
   assert texts(source) == [*DOCUMENTS, *["more"] * 300]
   assert [key for key, _ in source.documents()][:3] == ["a.parquet#0", "a.parquet#1", "a.parquet#4"]
+
+
+@pytest.mark.parametrize(
+  ("name", "content"),
+  [
+    ("a.md", "# Title\n\nFirst line.\nSecond – line.\n"),
+    ("a.csv", 'id,text\n1,"# Title\nFirst line.\nSecond – line."\n\n2,\n'),
+    ("a.csv.gz", gzip.compress('id,text\r\n1,"# Title\r\nFirst line.\r\nSecond – line."\r\n'.encode())),
+  ],
+)
+def test_markdown_and_csv(tmp_path, name, content):
+  assert texts(open_source(f"files:{write(tmp_path, name, content)}")) == ["# Title\nFirst line.\nSecond – line."]
+
+
+def test_tsv_takes_quotation_marks_as_they_are(tmp_path):
+  path = write(tmp_path, "a.tsv", 'body\tid\r\nsaid "so\t1\r\n\r\nand "so"\t2')
+  source = open_source(f"files:{path}", text_key="body")
+  assert list(source.documents()) == [("a.tsv#0", 'said "so'), ("a.tsv#2", 'and "so"')]
+
+
+@pytest.mark.parametrize(
+  ("name", "content", "message"),
+  [
+    ("a.csv", "id,body\n1,x\n", "no field 'text'; there are 'id', 'body'"),
+    ("a.csv", "id,text\n1,x,y\n", r"a\.csv:2: 3 values.*2 columns"),
+    ("a.csv", 'id,text\n1,"x', r"a\.csv:2: .*"),
+    ("a.tsv", "text\tid\nx\ny\t1\n", r"a\.tsv:2: 1 values.*2 columns"),
+    ("a.csv", "", "there are none"),
+  ],
+)
+def test_bad_tables(tmp_path, name, content, message):
+  with pytest.raises(InputError, match=message):
+    texts(open_source(f"files:{write(tmp_path, name, content)}"))
+
+
+def test_nested_fields(tmp_path):
+  rows = [{"meta": {"body": text}, "id": 1} for text in DOCUMENTS]
+  write(tmp_path, "a.jsonl", "".join(json.dumps(row) + "\n" for row in [*rows, {"meta": None}]))
+  write(tmp_path, "a.parquet", parquet([*rows, {"meta": None, "id": 2}]))
+  for name in ("a.jsonl", "a.parquet"):
+    assert texts(open_source(f"files:{tmp_path}/{name}", text_key="meta.body")) == DOCUMENTS
+    for key, message in (("meta.text", "no field 'meta.text'.*meta.body"), ("meta", "not a string.*body")):
+      with pytest.raises(InputError, match=message):
+        open_source(f"files:{tmp_path}/{name}", text_key=key)
+  dotted = write(tmp_path, "b.jsonl", json.dumps({"meta.body": "text"}))
+  assert texts(open_source(f"files:{dotted}", text_key="meta.body")) == ["text"]
+
+
+def test_a_folder_is_everything_readable_below_it(tmp_path):
+  for name in ("b.txt", "a/c.md", "a/d.py", ".git/x.txt", ".hidden.txt"):
+    write(tmp_path, name, name)
+  os.mkfifo(tmp_path / "fifo.txt")
+  for spec in (f"files:{tmp_path}", f"files:{tmp_path}/"):
+    assert list(open_source(spec).documents()) == [("a/c.md#0", "a/c.md"), ("b.txt#0", "b.txt")]
+  (tmp_path / "empty").mkdir()
+  with pytest.raises(InputError, match="no file that can be read"):
+    open_source(f"files:{tmp_path}/empty")
 
 
 @pytest.mark.parametrize("compression", [".gz", ".bz2", ".xz", ".zst"])
@@ -120,9 +177,9 @@ def test_utf16_without_a_mark_is_not_read_as_utf8(tmp_path):
 
 def test_long_text_is_read_in_bounded_pieces(tmp_path, monkeypatch):
   path = write(tmp_path, "a.txt", "word word\n" * 10)
-  monkeypatch.setattr(files, "MAX_DOCUMENT", 30)
+  monkeypatch.setattr(file_formats, "MAX_DOCUMENT", 30)
   assert list(map(len, texts(open_source(f"files:{path}")))) == [39, 39, 19]
-  monkeypatch.setattr(files, "MAX_LINE", 5)
+  monkeypatch.setattr(file_formats, "MAX_LINE", 5)
   with pytest.raises(InputError, match="the line at byte 0 is longer"):
     open_source(f"files:{path}")
 
@@ -161,10 +218,17 @@ def test_parquet_that_is_not_utf8(tmp_path):
 @pytest.mark.parametrize(
   ("spec", "message"),
   [
-    ("pydocs", "Unknown source 'pydocs'. Did you mean 'pydoc'"),
-    ("file:a.txt", "Did you mean 'files:GLOB'"),
-    ("files:", "Unknown source 'files:'"),
-    ("qqq", "Unknown source 'qqq'. Sources are"),
+    ("pydocs", 'Unknown source .* "pydocs".*mean "pydoc"'),
+    ("file:a.txt", 'Did you mean "files"'),
+    ("files:", "'files:' names no text"),
+    ("tfds", "'tfds' names no text"),
+    ("qqq", 'Unknown source .* "qqq".*files, pydoc, tfds'),
+    ("a.txt", "write files:a.txt"),
+    ("corpus/a", "write files:corpus/a"),
+    ("*.txt", r"write files:\*.txt"),
+    (".", r"write files:\."),
+    ("files:/dev/zero", "/dev/zero is neither a file nor a folder"),
+    ("files:wiki/*.parquet", "fetches it"),
     ("files:/nowhere/a.txt", "There is no file '/nowhere/a.txt'"),
     ("files:/nowhere/*.txt", r"No file matches '/nowhere/\*.txt'"),
   ],
@@ -174,7 +238,7 @@ def test_bad_spec(spec, message):
     open_source(spec)
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet.gz", "a"])
+@pytest.mark.parametrize("name", ["a.doc", "a.doc.gz", "a.parquet.gz", "a"])
 def test_unknown_kind_of_file(tmp_path, name):
   with pytest.raises(InputError, match="unknown kind of file"):
     open_source(f"files:{write(tmp_path, name, 'text')}")

@@ -43,8 +43,8 @@ def environment(monkeypatch, data_dir):
 
 
 def test_rows_are_documents(monkeypatch):
-  monkeypatch.setattr(tfds, "ROWS_PER_SHARD", 3)
-  monkeypatch.setattr(tfds, "ROWS_PER_READ", 2)
+  monkeypatch.setattr(tfds_source, "ROWS_PER_SHARD", 3)
+  monkeypatch.setattr(tfds_source, "ROWS_PER_READ", 2)
   source = open_source("tfds:small_text")
   assert source.shards == ("0-3", "3-5")
   assert list(source.documents()) == [(str(i), f"Café {i}\nend") for i in (0, 1, 2, 4)]

@@ -9,6 +9,7 @@ from albert_jax.data.text.sources import open_source
 from albert_jax.data.tokenizers import registry as module
 from albert_jax.data.tokenizers.registry import load_tokenizer, resolve_tokenizer, sample_texts, train_tokenizer
 from albert_jax.errors import InputError
+from tests.builders import ROOT
 
 KINDS = {"sentencepiece": ".model", "wordpiece": ".txt"}
 
@@ -142,8 +143,7 @@ def test_sample_takes_a_share_of_every_shard(source):
 
 def run_script(*flags):
   command = [sys.executable, "scripts/train_tokenizer.py", *flags]
-  root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-  return subprocess.run(command, cwd=root, capture_output=True, text=True)
+  return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 def test_script(source, tmp_path):

@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from albert_jax.lab import plan, spec
+from albert_jax.lab.spec import TUNING_SEED
+
+ROOT = Path(__file__).parents[2]
+LABS = sorted({path.stem for path in (ROOT / "labs").glob("*.py")} - {"__init__", "common"})
+
+
+@pytest.fixture(autouse=True)
+def in_the_root(monkeypatch):
+  monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_every_lab_fits_together(name):
+  lab = spec.load(f"labs/{name}.py")
+  assert lab.name == name
+  assert lab.question.endswith("?")
+  small = spec.load(f"labs/{name}.py:test")
+  assert (len(small.arms), small.seeds, [len(values) for values in small.tune.values()]) == (2, 2, [2])
+  arms = plan.make_arms(small)
+  assert max(arm.cost.tokens for arm in arms.values()) < 10_000
+  assert max(plan.reported(lab, lab.baseline, ()), key=lambda run: run.seed).seed < TUNING_SEED
+
+
+def test_the_arms_of_the_sharing_table_cost_what_albert_says():
+  lab = spec.load("labs/sharing_table.py:size=small")
+  arms = plan.make_arms(lab)
+  sizes = {name: arm.cost.body for name, arm in arms.items()}
+  assert sizes["none"] == 4 * sizes["all"]
+  assert sizes["attn"] + sizes["ffn"] == sizes["all"] + sizes["none"]
+  assert len({arm.cost.flops for arm in arms.values()}) == 1
