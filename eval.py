@@ -60,6 +60,11 @@ def _open() -> tuple[Program, Pretrained]:
     raise InputError("Give --workdir=DIR, or --config=FILE with --config.init_from=DIR.")
   if _WORKDIR.value is not None:
     config, start = load_config(_WORKDIR.value), open_pretrained(_WORKDIR.value, _STEP.value)
+    if start.step == 0:
+      raise InputError(
+        f"{_WORKDIR.value} holds an imported model, which has no data of its own: "
+        f"give --config=FILE and --config.init_from={_WORKDIR.value}"
+      )
     if config.task != "pretrain":  # whose examples, prepared with it, are found by the tokenizer's own name
       config.data.tokenizer = start.tokenizer
   else:

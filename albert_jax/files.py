@@ -14,7 +14,7 @@ from albert_jax.errors import InputError
 def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
   """A path beside `path` that takes its name when the context ends well, and is gone when it does not.
 
-  The folder is made where it is missing, and an old file replaced. The ending stays, for those who go by it.
+  A missing folder is made, and an old file replaced. The temporary name keeps the suffix, which some writers go by.
   """
   final = Path(path)
   final.parent.mkdir(parents=True, exist_ok=True)

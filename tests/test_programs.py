@@ -2,8 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from albert_jax.checkpoints.manager import Checkpoints
+from albert_jax.config import save_config
 from tests.builders import LIMIT, run_program, start_program
 
 
@@ -93,3 +96,13 @@ def test_mistakes_end_in_one_message_and_status_two(arguments, message):
   assert "error: " in result.stderr
   assert message in result.stderr
   assert "Traceback" not in result.stderr
+
+
+def test_an_imported_model_has_no_data_to_be_evaluated_on(tiny_config, tmp_path):
+  save_config(tiny_config, str(tmp_path))
+  checkpoints = Checkpoints(str(tmp_path))
+  checkpoints.save({"step": np.int32(0), "params": {"encoder": np.zeros(2)}}, 0)
+  checkpoints.close()
+  result = run_program("eval.py", f"--workdir={tmp_path}", check=False)
+  assert result.returncode == 2
+  assert f"--config.init_from={tmp_path}" in result.stderr.splitlines()[-1]

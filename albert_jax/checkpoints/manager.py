@@ -1,15 +1,14 @@
-"""Checkpoints: the one room that knows Orbax.
+"""The checkpoints of a run. Only this package knows Orbax.
 
-A checkpoint is a plain nested dictionary {step, params, opt} of arrays, written in the background. It needs no random
-state and no place in the data, since both follow from the step. Each holds a manifest of its files, which is there from
-the moment that the checkpoint is; one that differs from its manifest is never read.
+A checkpoint is a plain nested dictionary {step, params, opt} of arrays, written in the background. It holds no random
+state and no position in the data, since both follow from the step. A manifest in each checkpoint lists its files with
+their checksums; a checkpoint that differs from its manifest is never read.
 """
 
 import contextlib
 import errno
 import itertools
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,13 @@ from flax import serialization
 from jax.experimental import multihost_utils
 
 from albert_jax.checkpoints import manifest
+from albert_jax.checkpoints.background import quiet_background
+from albert_jax.checkpoints.sealed import ITEM, SealedFolder, remove_unfinished
 from albert_jax.checkpoints.shapes import check_shapes
 from albert_jax.errors import InputError
 from albert_jax.messages import say
 
 FOLDER = "checkpoints"
-_ITEM = "default"  # Orbax's name for the arrays in the folder of a step
-_UNFINISHED = ocp.path.atomicity_types.TMP_DIR_SUFFIX  # is in the name of a folder that is being written
 _NO_STEP, _REFUSED = -1, -2
 
 
@@ -41,8 +40,8 @@ def check_workdir(workdir: str) -> None:
 class Checkpoints:
   """The checkpoints of a workdir.
 
-  Every process of a job calls each method at the same time; process 0 verifies the files for all. What a run that was
-  killed has left half-written is removed, unless `read_only`.
+  Every process of a job calls each method at the same time; process 0 verifies the files for all. Half-written files of
+  a killed run are removed, unless `read_only`.
 
   Args:
     workdir: its folder is made if it is not there, unless `read_only`.
@@ -69,7 +68,7 @@ class Checkpoints:
       max_to_keep=keep,
       keep_period=keep_every or None,
       lightweight_initialize=True,  # else Orbax reads, and logs, files that nobody has verified
-      temporary_path_class=_Sealed,
+      temporary_path_class=SealedFolder,
       async_options=ocp.options.AsyncOptions(create_directories_asynchronously=False),  # else failing takes minutes
       multiprocessing_options=ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=folder),
     )
@@ -78,14 +77,14 @@ class Checkpoints:
     if not read_only:
       self.folder.mkdir(parents=True, exist_ok=True)
       if jax.process_index() == 0:
-        _remove_unfinished(self.folder)
+        remove_unfinished(self.folder)
     elif not self.folder.is_dir():
       raise InputError(f"{self.folder} does not exist: give the workdir of a run that has saved a checkpoint.")
 
   def latest(self) -> int | None:
-    """The newest step whose files are those that were written, or None.
+    """The newest undamaged step, or None.
 
-    Warns of newer ones, and renames them, unless `read_only`.
+    Warns of newer, damaged ones, and renames them, unless `read_only`.
 
     Raises:
       InputError: there are checkpoints, but all are damaged.
@@ -97,7 +96,7 @@ class Checkpoints:
     return step % self._every == 0
 
   def save(self, state: Any, step: int) -> None:
-    """Starts to write the state of a step, in the place of what is there of this step.
+    """Starts to write the state of a step; replaces an earlier checkpoint of the same step.
 
     The arrays are copied off the devices before this returns, so the state may be donated to the next step.
 
@@ -106,6 +105,7 @@ class Checkpoints:
     """
     with self._writing():
       if self._manager is None:  # made late: it lists the folder, which process 0 may have to clean first
+        quiet_background()
         handler = ocp.PyTreeCheckpointHandler()
         self._manager = ocp.CheckpointManager(self.folder, options=self._options, item_handlers=handler)
       if step in self._manager.all_steps():
@@ -132,17 +132,17 @@ class Checkpoints:
 
   def param_specs(self, step: int | None = None) -> dict:
     """Shapes and dtypes of the stored parameters, as a nested dict of `jax.ShapeDtypeStruct`; reads no array."""
-    stored = ocp.PyTreeCheckpointHandler().metadata(self._path(self._existing(step)) / _ITEM).tree["params"]
+    stored = ocp.PyTreeCheckpointHandler().metadata(self._path(self._existing(step)) / ITEM).tree["params"]
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), stored)
 
   def wait(self) -> None:
-    """Blocks until the checkpoint under way is on disk; raises what went wrong in the background."""
+    """Blocks until the checkpoint being written is on disk; raises what went wrong in the background."""
     if self._manager is not None:
       with self._writing():
         self._manager.wait_until_finished()
 
   def close(self) -> None:
-    """Waits, then lets go of threads."""
+    """Waits for the checkpoint being written, then ends Orbax's threads."""
     try:
       self.wait()
     finally:
@@ -230,44 +230,12 @@ class Checkpoints:
   def _read(self, wanted: dict, step: int | None) -> dict:
     path = self._path(self._existing(step))
     handler = ocp.PyTreeCheckpointHandler()
-    check_shapes(wanted, handler.metadata(path / _ITEM).tree, path)
+    check_shapes(wanted, handler.metadata(path / ITEM).tree, path)
     restore_args = ocp.args.PyTreeRestore(
       wanted, ocp.checkpoint_utils.construct_restore_args(wanted), partial_restore=True
     )
     with ocp.Checkpointer(handler) as checkpointer:
-      return checkpointer.restore(path / _ITEM, args=restore_args)
-
-
-class _Sealed(ocp.path.atomicity.AtomicRenameTemporaryPath):
-  """A folder that Orbax writes; that of a step gets its manifest once all else is in it, and only then its name."""
-
-  async def finalize(self) -> None:
-    """Gives the folder its final name."""
-    step = self.get_final()
-    if step.name == _ITEM:
-      return await super().finalize()
-    whole = step.with_name(f"{step.name}.whole{_UNFINISHED}")
-    store = self._checkpoint_metadata_store
-    await ocp.path.atomicity.AtomicRenameTemporaryPath(self.get(), whole, checkpoint_metadata_store=store).finalize()
-    _check_readable(Path(whole))
-    manifest.write(Path(whole), name=step.name)
-    os.rename(whole, step)
-
-
-def _check_readable(step: Path) -> None:
-  """Raises OSError unless what a restore begins with is there; only then does a step get its manifest."""
-  stored = ocp.PyTreeCheckpointHandler().metadata(step / _ITEM).tree
-  if not stored or "params" not in stored:
-    raise OSError(f"{step} was written, but holds no parameters that can be read")
-
-
-def _remove_unfinished(folder: Path) -> None:
-  """Removes what a kill left: folders still being written, and steps without any file."""
-  for path in folder.iterdir():
-    is_empty = path.name.isdecimal() and not any(files for _, _, files in os.walk(path))
-    if (is_empty or _UNFINISHED in path.name) and path.is_dir() and not path.is_symlink():
-      with contextlib.suppress(FileNotFoundError):  # a process on its way out may still rename or remove it
-        shutil.rmtree(path)
+      return checkpointer.restore(path / ITEM, args=restore_args)
 
 
 def _way_out(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a folder's files were when they were written: a manifest beside them with the size and sha256 of each.
+"""The manifest of a folder: size and sha256 of each file, as written.
 
 `python -m albert_jax.checkpoints.manifest FOLDER` records a folder's files as they are now.
 """
@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from albert_jax.errors import InputError
+from albert_jax.json_files import read_json
 
 FILE = "manifest.json"
 _SELF = "."  # stands for the folder: in place of a hash it has its name
@@ -22,7 +23,7 @@ _LARGEST = 64 << 20  # bytes of a manifest; one of 100,000 files has 15 MB
 def write(folder: Path, *, name: str | None = None) -> None:
   """Records a folder's files, and its name: its own, or the one that it will have.
 
-  They are on disk before the manifest is, so that it holds after a power failure.
+  Files are flushed to disk before the manifest, so that it also holds after a power failure.
 
   Raises:
     InputError: there is a symbolic link among them, or something else that is not a plain file.
@@ -105,10 +106,10 @@ def _read(path: Path, size: int) -> dict[str, tuple[int, str]] | None:
   if size > _LARGEST:
     return None
   try:
-    records = json.loads(path.read_bytes())
-    return {name: (record["size"], record["sha256"]) for name, record in records.items()}
-  except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    records = read_json(path, {str: {"size": int, "sha256": str}})
+  except InputError:
     return None
+  return {name: (record["size"], record["sha256"]) for name, record in records.items()}
 
 
 def _hashes(folder: Path, names: Iterable[str]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ import os
 import jax
 
 from albert_jax.errors import InputError
+from albert_jax.runtime.compiled_entries import check_entries
 
 # Sums whose order is not fixed, such as that of the word table's gradient, make two runs differ in the last bits.
 DETERMINISTIC: dict[str, dict[str, str]] = {"gpu": {"xla_gpu_deterministic_ops": "true"}}
@@ -52,7 +53,8 @@ def compile_program(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
 def keep_compiled(cache_dir: str) -> None:
   """Keeps compiled programs in a folder of the cache, so that the next start need not compile them again.
 
-  JAX_COMPILATION_CACHE_DIR names another place.
+  JAX_COMPILATION_CACHE_DIR names another place. What is read from there is checked, see `compiled_entries`.
   """
+  check_entries()
   if not jax.config.jax_compilation_cache_dir:
     jax.config.update("jax_compilation_cache_dir", os.path.abspath(os.path.join(cache_dir, "compiled")))

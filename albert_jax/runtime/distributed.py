@@ -24,12 +24,12 @@ _COORDINATOR = flags.DEFINE_string(
 _PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes of the job.")
 _PROCESS = flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
 
-# Seconds of silence after which a process counts as dead, and JAX ends the others. Shorter than the 30 s that a machine
-# may stand still while it is moved would end jobs for nothing.
+# Seconds without a heartbeat after which a process counts as dead, and JAX ends the others. A live migration may
+# suspend a machine for 30 s, which must not end a job.
 HEARTBEAT_TIMEOUT = 60
 
-# Hours that processes wait for each other: one may prepare text where another finds it prepared. The dead are noticed
-# sooner, by their silence.
+# Hours that processes wait for each other: one may still prepare text when another finds its copy ready. A dead process
+# is noticed sooner, by its heartbeat.
 _PATIENCE = 24
 _meetings = itertools.count()
 
@@ -43,7 +43,7 @@ def initialize() -> None:
   machine, Slurm and Open MPI. Must run before JAX touches a device.
 
   Raises:
-    InputError: some of the three are given, but not all.
+    InputError: one or two of the three are given.
   """
   given = [_COORDINATOR.value, _PROCESSES.value, _PROCESS.value]
   address, processes, process = (
@@ -61,9 +61,9 @@ def initialize() -> None:
 
 
 def barrier() -> None:
-  """Waits until every process of the job has come here, each for the n-th time.
+  """Waits until every process of the job has made the same call.
 
-  On CPUs, processes that use a set of devices together for the first time bear no more than 30 s between them.
+  On CPUs, the first collective over a set of devices fails if one process starts it more than 30 s after another.
   """
   client = jax_distributed.global_state.client
   if client is not None:
@@ -84,18 +84,21 @@ def check_same(what: str, fingerprint: str) -> None:
 
 
 def value_of_first(value: bool) -> bool:
-  """What process 0 says: files may look different to another machine."""
+  """The value of process 0: files may look different to another machine."""
   return bool(multihost_utils.broadcast_one_to_all(np.bool_(value)))
 
 
 def broadcast_from_first(numbers: Sequence[float]) -> list[float]:
-  """The numbers of process 0, to the bit: JAX's own broadcast would round them to float32."""
+  """The numbers of process 0, bit for bit: JAX's own broadcast would round them to float32."""
   bits = multihost_utils.broadcast_one_to_all(np.asarray(numbers, np.float64).view(np.uint32))
   return np.asarray(bits).view(np.float64).tolist()
 
 
 def exit_process(status: int) -> NoReturn:
-  """Ends a process that failed. One of several does not wait for the others, which would wait for it."""
+  """Ends a process that failed.
+
+  In a job of several processes it leaves at once: the usual way out waits for the others, and they wait for this one.
+  """
   if jax_distributed.global_state.num_processes > 1:
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""One run at a time in a workdir: a lock that goes with the process that holds it, however that ends."""
+"""One run at a time in a workdir: a lock that is released when its process ends, however it ends."""
 
 import contextlib
 import fcntl
@@ -18,10 +18,10 @@ FILE = ".lock"
 
 @contextlib.contextmanager
 def locked(workdir: str) -> Iterator[None]:
-  """Holds the workdir within the context; of several processes of a job, the first does for all.
+  """Locks the workdir within the context; in a job of several processes, process 0 does it for all.
 
-  The operating system lets go of the lock when the process ends. On NFS that needs version 4, or a lock daemon; a file
-  system without locks is used without one, with a warning.
+  The operating system releases the lock when the process ends. On NFS this needs version 4 or a lock daemon. A file
+  system without locks is used without one, after a warning.
 
   Raises:
     InputError: another run holds it; names its host and process.

@@ -1,11 +1,11 @@
-"""Signals that ask a run to end: it first saves, at a point on which all processes of the job agree.
+"""Notices of preemption: SIGTERM or SIGINT asks a run to save and end.
 
-SIGTERM and SIGINT are the same notice, and any process of a job may get it. A notice before there is anything to save
-ends the run at once. Otherwise it goes on to the next point that no process has passed, and there raises `Stop`.
-A second signal ends the process at once.
+Any process of a job may receive the notice. If one of them has nothing to save yet, all leave at once. Otherwise all
+agree on the next point that none has passed, continue to it, and raise `Stop` there. A second signal ends its process
+at once.
 
-JAX's own `reached_preemption_sync_point` knows only SIGTERM, takes over its handler, so that no second one is noticed,
-and says nothing before the first step; hence this.
+JAX's own `reached_preemption_sync_point` handles only SIGTERM, misses a second signal, and does not answer before the
+first step.
 """
 
 import contextlib
@@ -26,17 +26,17 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stop(Exception):
-  """The point has been reached at which the run is to be saved and to end."""
+  """Raised at the point where all processes save the run and end."""
 
 
 class Peers(Protocol):
   """The processes of the job, this one included."""
 
   def tell(self) -> None:
-    """Tells the others of a notice."""
+    """Sends a notice to the others."""
 
   def wait(self, over: threading.Event) -> bool:
-    """Blocks until some process tells of a notice; False when `over` is set, or there is nothing to wait for."""
+    """Blocks until some process sends a notice; returns False if `over` is set or no notice can come any more."""
 
   def gather(self, value: int) -> list[int]:
     """The values of all processes."""
@@ -46,10 +46,10 @@ class Alone:
   """A job of one process."""
 
   def tell(self) -> None:
-    """There is nobody to tell."""
+    """Does nothing: there is no other process."""
 
   def wait(self, over: threading.Event) -> bool:
-    """Nobody will ever tell."""
+    """Returns at once: no notice can come from another process."""
     return False
 
   def gather(self, value: int) -> list[int]:
@@ -58,7 +58,14 @@ class Alone:
 
 
 class Notices:
-  """What is known of notices, and the points that this process has passed."""
+  """Notices received, and the number of points that this process has passed.
+
+  | state | a first signal | next |
+  |---|---|---|
+  | nothing to save yet, in some process | all leave: `_leaving`, SystemExit in the main thread | ends |
+  | every process has passed a point | `_stop_at` = the highest count + 1 | `check` raises `Stop` there |
+  | noticed, more than a second ago | a second signal: `os._exit` | ends |
+  """
 
   def __init__(self, peers: Peers):
     self._peers, self._lock = peers, threading.Lock()
@@ -90,7 +97,7 @@ class Notices:
       raise SystemExit(EXIT_CODE)
 
   def on_signal(self, number: int) -> None:
-    """Takes a signal."""
+    """Handles a signal."""
     now = time.monotonic()
     if self._woke:  # it is our own, for the main thread
       self._woke = False
@@ -102,14 +109,14 @@ class Notices:
       os._exit(128 + number)
 
   def close(self) -> None:
-    """Ends what talks to the other processes: a thread that does so while Python ends makes it abort."""
+    """Ends the threads that talk to other processes: one that still does so at exit would abort the interpreter."""
     self._over.set()
     self._listener.join(GRACE)
     if self._noticed is not None:
       self._has_agreed.wait()
 
   def in_main_thread(self, *_) -> None:
-    """Python's handler: does nothing but leave, once that has been decided."""
+    """Python's signal handler: leaves if that has been decided, and ignores the signal otherwise."""
     if self._leaving:
       self._leaving = False
       raise SystemExit(EXIT_CODE)

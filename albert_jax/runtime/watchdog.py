@@ -1,7 +1,7 @@
-"""Ends a run in which nothing happens any more: stuck input, a dead peer, a device that does not answer.
+"""Ends a run that hangs: stuck input, a dead peer, a device that does not answer.
 
-Such a run holds its machines for ever. The watchdog shows where every thread is, and ends the process with a status of
-its own, so that a supervisor can start it again from the newest checkpoint.
+A hanging run would keep its machines forever. The watchdog prints every thread's stack and ends the process with a
+status of its own, so that a supervisor can restart it from the newest checkpoint.
 """
 
 import contextlib

@@ -118,6 +118,16 @@ def test_what_is_no_manifest_is_refused(folder, text):
   assert manifest.problem(folder) == f"{manifest.FILE} is damaged"
 
 
+def test_a_node_of_another_type_is_refused(folder):
+  records = json.loads((folder / manifest.FILE).read_text())
+  for name in records:
+    for key in (None, "size", "sha256"):
+      for value in (None, True, 1.5, -1, 2**70, "x", [], {}):
+        other = records | {name: value if key is None else records[name] | {key: value}}
+        (folder / manifest.FILE).write_text(json.dumps(other))
+        assert manifest.problem(folder), (name, key, value)
+
+
 def test_names_outside_the_folder_are_only_missing(folder, tmp_path):
   (tmp_path / "one").write_text("one\n")
   for name in ("../one", str(tmp_path / "one")):

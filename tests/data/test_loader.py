@@ -81,7 +81,8 @@ def make(step):
 
 if __name__ == "__main__":
   batches = prefetch(make, 0, 10**9, workers=2, buffer=2)
-  next(batches)
+  for _ in range(2):  # one from each
+    next(batches)
   print(*(child.pid for child in multiprocessing.active_children()), flush=True)
   collections.deque(batches, maxlen=0)
 """
