@@ -81,7 +81,7 @@ def _feistel(x: np.ndarray, bits: np.ndarray, key: np.ndarray) -> np.ndarray:
   """Permutes the integers of `bits` bits; all arguments are uint64 [n].
 
   A round splits x into a high and a low part, keeps the low part as the new high one, and makes the new low part by
-  adding (xor) a hash of the low part and the key to the high one. That can be undone whatever the hash is, so each round
+  adding (xor) a hash of the low part and the key to the high one. That can be undone whatever the hash is, so a round
   is a permutation. For 5 bits, 3 high and 2 low: x = 101|10 becomes 10|(101 ^ hash(10)), now 2 high and 3 low bits.
   """
   one = np.uint64(1)

@@ -133,7 +133,7 @@ def _take_runs(words, order, ngram, budget, max_ngram) -> np.ndarray:
   Example: one example of the words 0 … 4 with 1, 2, 1, 1 and 3 tokens, so that words.before is 0 1 3 4 5 8; budget 3,
   max_ngram 2, order 1 4 0 2 3, and ngram 2 for every word but the last.
   k = 0: word 1, wants 1 and 2 (2 + 1 tokens). It fits: both are taken, and no budget is left.
-  With budget 4 it goes on. k = 1: word 4 has 3 tokens and only 1 is left, so it is dropped. k = 2: word 0 wants 0 and 1;
+  With budget 4 it goes on. k = 1: word 4 has 3 tokens, only 1 is left, so it is dropped. k = 2: word 0 wants 0 and 1;
   the run is shortened to word 0, which fits the budget of 1. Taken: 0 1 2.
   Had budget been left after k = 4, a second round would have visited the words once more, one at a time.
   """
