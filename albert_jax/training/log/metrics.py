@@ -190,7 +190,7 @@ def records(path: Path) -> Iterator[dict]:
   Raises:
     InputError: another line is damaged.
   """
-  lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+  lines = path.read_bytes().splitlines() if path.exists() else []
   for number, line in enumerate(lines, 1):
     try:
       record = json.loads(line)

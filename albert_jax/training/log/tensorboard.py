@@ -11,6 +11,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from albert_jax.messages import say
 
 FOLDER = "tensorboard"
+_FLUSH_SECONDS = 20  # flushing waits for the disk
 
 
 class TensorBoard:
@@ -23,8 +24,13 @@ class TensorBoard:
 
   def __init__(self, workdir: str, *, purge_step: int):
     folder = os.path.join(workdir, FOLDER)
-    os.makedirs(folder, exist_ok=True)
-    self._events: EventsWriter | None = EventsWriter(os.path.join(folder, "events"))
+    self._events: EventsWriter | None = None
+    self._flushed = 0.0
+    try:
+      os.makedirs(folder, exist_ok=True)
+      self._events = EventsWriter(os.path.join(folder, "events"))
+    except OSError as error:
+      self._warn(error)
     self._write(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
 
   def add(self, step: int, split: str, metrics: Mapping[str, float | None]) -> None:
@@ -49,7 +55,9 @@ class TensorBoard:
     event.wall_time = time.time()
     try:
       self._events.write_event(event)
-      self._events.flush()
+      if event.wall_time - self._flushed > _FLUSH_SECONDS:
+        self._events.flush()
+        self._flushed = event.wall_time
     except OSError as error:
       self._events = None
       self._warn(error)

@@ -50,14 +50,14 @@ def test_a_resumed_run_drops_what_comes_again_and_a_broken_line(tmp_path):
   assert [(line["step"], line["loss"]) for line in read(tmp_path)] == [(1, 1.0), (2, 2.0), (3, 30.0)]
 
 
-@pytest.mark.parametrize("line", ['{"step": 2, "spl', "[]", "nonsense", '{"split": "train"}'])
+@pytest.mark.parametrize("line", ['{"step": 2, "spl', "[]", "nonsense", "ÿþ", '{"split": "train"}'])
 def test_a_damaged_line_in_the_middle_is_named(tmp_path, line):
   path = tmp_path / FILE
   whole = json.dumps({"step": 1, "split": "train", "loss": 1.0})
-  path.write_text(f"{whole}\n{line}\n{whole}\n")
+  path.write_bytes(f"{whole}\n".encode() + line.encode("latin-1") + f"\n{whole}\n".encode())
   with pytest.raises(InputError, match=r"metrics\.jsonl:2 is damaged"):
     Writer(tmp_path, first_step=1)
-  assert line in path.read_text()
+  assert line.encode("latin-1") in path.read_bytes()
 
 
 def test_progress_prints_plain_lines_where_there_is_no_terminal(capsys):

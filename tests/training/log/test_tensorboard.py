@@ -10,7 +10,7 @@ def test_a_full_disk_ends_the_curves_and_not_the_run(tmp_path, monkeypatch, caps
   def fail(*_):
     raise OSError(28, "No space left on device")
 
-  monkeypatch.setattr(EventsWriter, "flush", fail)
+  monkeypatch.setattr(EventsWriter, "write_event", fail)
   for step in range(2, 200):  # more than any queue holds
     board.add(step, "train", {"loss": 1.0})
   board.close()
