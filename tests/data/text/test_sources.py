@@ -71,7 +71,7 @@ def test_parquet_has_a_document_a_row(tmp_path):
   [
     ("a.md", "# Title\n\nFirst line.\nSecond – line.\n"),
     ("a.csv", 'id,text\n1,"# Title\nFirst line.\nSecond – line."\n\n2,\n'),
-    ("a.csv.gz", gzip.compress('id,text\r\n1,"# Title\r\nFirst line.\r\nSecond – line."\r\n'.encode())),
+    ("a.csv.gz", gzip.compress('id,text\r\n1,"# Title\r\nFirst line.\r\nSecond – line."\r\n'.encode(), mtime=0)),
   ],
 )
 def test_markdown_and_csv(tmp_path, name, content):
