@@ -4,18 +4,18 @@ The set of TFDS holds lists of lists, which it can neither write nor read withou
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from albert_jax.data.finetuning.tables import read_text
 from albert_jax.data.finetuning.types import LabelledTexts, Reader, Splits
 from albert_jax.errors import InputError
+from albert_jax.json_files import read_json
 
 LETTERS = ("A", "B", "C", "D")
 LEVELS = ("middle", "high")
+_SHAPE = {"article": str, "questions": [str], "options": [[str]], "answers": [str]}
 Question = tuple[str, str, list[str], int]  # article, question, options, number of the right one
 
 
@@ -51,8 +51,8 @@ class RaceFiles(Reader):
 
 
 def join_option(question: str, option: str) -> str:
-  """Fills the option into the blank of a question, `_`, or appends it to one without a blank."""
-  return question.replace("_", option, 1) if "_" in question else f"{question} {option}"
+  """Fills the option into the blanks of a question, `_`, or appends it to one without; as the original code does."""
+  return question.replace("_", option) if "_" in question else f"{question} {option}"
 
 
 def _read_split(folder: Path) -> LabelledTexts:
@@ -69,15 +69,8 @@ def _read_split(folder: Path) -> LabelledTexts:
 
 
 def _read_questions(path: Path) -> Iterator[Question]:
-  try:
-    record = json.loads(read_text(path))
-    article, columns = record["article"], [record[key] for key in ("questions", "options", "answers")]
-  except json.JSONDecodeError as error:
-    raise InputError(f"{path} is not JSON ({error}).") from error
-  except KeyError as error:
-    raise InputError(f"{path}: no key {error}; RACE has article, questions, options and answers.") from error
-  if not all(isinstance(column, list) for column in columns):
-    raise InputError(f"{path}: no list of questions, options and answers.")
+  record = read_json(path, _SHAPE, hint="Fetch the data set again.")
+  article, columns = record["article"], [record[key] for key in ("questions", "options", "answers")]
   if len({len(column) for column in columns}) != 1:
     raise InputError(f"{path}: {' '.join(str(len(column)) for column in columns)} questions, options and answers.")
   for number, (question, options, answer) in enumerate(zip(*columns), start=1):

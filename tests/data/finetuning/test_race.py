@@ -36,8 +36,8 @@ def test_an_example_is_four_pairs(tmp_path):
   assert RaceFiles("").find_labels() == ("A", "B", "C", "D")
 
 
-def test_a_blank_is_filled_once():
-  assert join_option("a _ and a _", "b") == "a b and a _"
+def test_every_blank_is_filled():
+  assert join_option("a _ and a _", "b") == "a b and a b"
   assert join_option("why ?", "so") == "why ? so"
 
 
@@ -51,7 +51,10 @@ def test_the_test_split_may_be_missing(tmp_path):
     ({"answers": ["B"]}, r"1\.txt: 2 2 1 questions, options and answers"),
     ({"answers": ["B", "E"]}, r"1\.txt: question 2 has 4 options and the answer 'E'"),
     ({"options": [["a", "b"], ["c", "d"]]}, r"1\.txt: question 1 has 2 options"),
-    ({"questions": None}, r"1\.txt: no list of questions, options and answers"),
+    ({"questions": None}, r"1\.txt is damaged: questions is null"),
+    ({"options": [["a", "b", "c", 4], ["a", "b", "c", "d"]]}, r"1\.txt is damaged: options"),
+    ({"article": "\ud800"}, r"1\.txt is damaged"),
+    ({"answers": [1, 2]}, r"1\.txt is damaged: answers"),
   ],
 )
 def test_damaged_files_are_named(tmp_path, changes, message):
@@ -68,8 +71,8 @@ def test_missing_files_are_named(tmp_path):
   path.write_text("{")
   (tmp_path / "dev/middle").mkdir(parents=True)
   (tmp_path / "dev/middle/1.txt").write_text(json.dumps(RECORD))
-  with pytest.raises(InputError, match=r"high/1\.txt is not JSON"):
+  with pytest.raises(InputError, match=r"high/1\.txt is damaged: it is not JSON"):
     RaceFiles(str(tmp_path)).read()
   path.write_text('{"article": "a"}')
-  with pytest.raises(InputError, match=r"high/1\.txt: no key 'questions'"):
+  with pytest.raises(InputError, match=r"high/1\.txt is damaged.*questions"):
     RaceFiles(str(tmp_path)).read()
