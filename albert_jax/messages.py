@@ -1,4 +1,4 @@
-"""What a program tells the person who started it; the libraries' own chatter goes to absl's log."""
+"""Messages to the user, on stderr; what libraries log goes to absl's log."""
 
 import sys
 

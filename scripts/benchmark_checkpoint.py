@@ -1,4 +1,4 @@
-"""What safety costs: checkpoints to write, to verify and to go on from, and the guard within the step.
+"""The cost of safety: checkpoints to write, to verify and to go on from, and the guard within the step.
 
     python scripts/benchmark_checkpoint.py --config=configs/albert_base.py --rows=2 --output=checkpoint.json
 

@@ -1,4 +1,4 @@
-"""What a trained encoder computes at every depth: depth 0 is the output of the embeddings, depth l that of layer l.
+"""The states of a trained encoder at every depth: depth 0 is the output of the embeddings, depth l that of layer l.
 
 Everything here is a pure function of (encoder, params, batch) for a model of pretraining, without dropout.
 """

@@ -1,4 +1,4 @@
-"""What a config would do, without allocating anything."""
+"""Describes what a config would do, without allocating anything."""
 
 import json
 import math

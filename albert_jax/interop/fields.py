@@ -130,7 +130,7 @@ def config_fields(model: Mapping[str, Any], layout: tuple[int, int, int] | None)
 
 
 def labels_of(fields: Mapping[str, Any], outputs: int, file: str) -> tuple[tuple[str, ...], bool]:
-  """The labels of a classifier with so many outputs, and whether it is a regression."""
+  """The labels of a classifier with `outputs` outputs, and whether it is a regression."""
   problem = fields.get("problem_type")
   if problem == "multi_label_classification":
     raise InputError(f"{file}: problem_type is {problem!r}; only one label an example can be read.")

@@ -30,7 +30,7 @@ _LISTED = 10
 
 @dataclasses.dataclass(frozen=True)
 class HuggingFaceModel:
-  """What a Hugging Face folder holds.
+  """The contents of a Hugging Face folder.
 
   Attributes:
     model: the config's `model` record, without dtype, remat and layer_loop, and with `classifier_dropout`.

@@ -65,7 +65,7 @@ def _sharing(scheme: Any, layers: int) -> str:
 
 
 def _training(config: ml_collections.ConfigDict) -> dict[str, Any]:
-  """What the config says of the training; an imported model's says nothing."""
+  """Rows about the training, from the config; an imported model has none."""
   flat = config.to_dict()
   keys = {
     "text": ("data", "source"),

@@ -151,7 +151,7 @@ def part_modules(family: str) -> dict[str, str]:
 
 
 def param_specs(config: EncoderConfig, parts: Sequence[str], outputs: int = 2) -> dict:
-  """Shapes of our parameters: the encoder and the named parts, the classifier with so many outputs."""
+  """Shapes of our parameters: the encoder and the named parts, the classifier with `outputs` outputs."""
   make: dict[str, Callable[[nnx.Rngs], nnx.Module]] = {
     "encoder": lambda rngs: Encoder(config, rngs=rngs),
     "mlm": lambda rngs: MaskedLMHead(config, rngs=rngs),

@@ -1,4 +1,4 @@
-"""What the command line of a lab says and is told."""
+"""The command line of a lab: its options and its messages."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What an arm costs, from its config alone: parameters, FLOPs, memory, and how often each weight is read."""
+"""The cost of an arm, from its config alone: parameters, FLOPs, memory, and how often each weight is read."""
 
 import dataclasses
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What a worker does with a lab: resolve the spec, say what it will do, do it, write the report."""
+"""A worker's session: resolve the spec, announce the plan, run it, write the report."""
 
 import contextlib
 import math

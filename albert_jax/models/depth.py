@@ -1,4 +1,4 @@
-"""What each layer has for itself on weights that it may share: low-rank additions, an embedding, a residual scale.
+"""Parts that each layer owns beside weights that it may share: low-rank additions, an embedding, a residual scale.
 
 Its parameters are stacks with one entry for each layer. They are drawn from a random stream of their own, and at step 0
 a model with them is, bit for bit, the model without.
@@ -52,7 +52,7 @@ class Depth(nnx.Module):
 
 
 def fixed_inputs(config: EncoderConfig) -> dict[str, np.ndarray]:
-  """What is not learned, by the paths that its learned form has in `Depth`; one entry for each layer."""
+  """The fixed parts, by the paths of their learned forms in `Depth`; one entry for each layer."""
   found = {}
   if config.depth.embedding == "sinusoid":
     found["embedding"] = _sinusoid(config.layers, config.width)
@@ -63,7 +63,7 @@ def fixed_inputs(config: EncoderConfig) -> dict[str, np.ndarray]:
 
 
 def own_of(part: str, weights: dict[str, jax.Array]) -> Own:
-  """What one layer has for itself in a part, from its entries by path in `Depth`."""
+  """The parts that one layer owns, from its entries by path in `Depth`."""
   names = {path.split("/")[1] for path in weights if path.startswith(f"{part}/")}
   adapters = {name: (weights[f"{part}/{name}/a"], weights[f"{part}/{name}/b"]) for name in names}
   return Own(adapters, weights.get(f"residual_{part}"))

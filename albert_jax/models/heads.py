@@ -1,4 +1,4 @@
-"""What sits on an encoder: pooler and heads, and the models that they make."""
+"""Pooler and heads, and the models that they make with an encoder."""
 
 import jax
 import jax.numpy as jnp

@@ -88,7 +88,7 @@ class LayerNorm(nnx.Module):
 
 @dataclasses.dataclass(frozen=True)
 class Own:
-  """What a layer has for itself in one part, beside the weights that it may share (see `depth`).
+  """Parts that a layer owns, beside the weights that it may share (see `depth`).
 
   Attributes:
     adapters: low-rank additions by the name of the matrix.

@@ -20,7 +20,7 @@ _truncated_normal = jax.nn.initializers.truncated_normal(INIT_STDDEV)
 
 @dataclasses.dataclass(frozen=True)
 class Axes:
-  """What is declared of a parameter.
+  """The declaration of a parameter.
 
   Attributes:
     letters: one for each dimension; a leading G counts weight groups, which are stacked.

@@ -22,7 +22,7 @@ RESIDUALS = ("one", "learned", "inverse")
 
 @dataclasses.dataclass(frozen=True)
 class DepthConfig:
-  """What each layer has for itself, whatever it shares; at step 0 every learned part changes nothing.
+  """Parts that each layer owns, whatever it shares; at step 0 the learned ones change nothing.
 
   Attributes:
     lora: rank R of an addition A·B to each matrix (arXiv 2106.09685; on shared weights 2410.20672); 0 = none.

@@ -15,7 +15,7 @@ from albert_jax.models.sharing import Table
 
 
 def depth_factors(params, tables: Mapping[str, Table], decay: float, frozen_layers: int):
-  """What each parameter's update is multiplied by.
+  """The factor of each parameter's update.
 
   Args:
     params: the parameters or their shapes.

@@ -21,7 +21,7 @@ from albert_jax.optim import layerwise
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerSettings:
-  """What the config's `optimizer` holds.
+  """The config's `optimizer`.
 
   Attributes:
     name: "lamb" or "adamw".

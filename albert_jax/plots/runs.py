@@ -121,7 +121,7 @@ def draw_group(axes, group: Sequence[Run], metric: str, x: str, *, colour: str, 
 
 
 def draw_baselines(axes, runs: Sequence[Run], metric: str) -> None:
-  """What is reached without reading the context."""
+  """The baseline that knows nothing of the context."""
   if metric == "pair_accuracy":
     axes.axhline(0.5, color="0.45", linestyle="--", linewidth=1, label="chance")
     return

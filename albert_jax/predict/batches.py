@@ -25,7 +25,7 @@ def run(
   batch_size: int,
   fields: Mapping[str, np.ndarray] | None = None,
 ) -> Results:
-  """What `forward` gives for each of the X sequences, in their order.
+  """The output of `forward` for each of the X sequences, in their order.
 
   Args:
     forward: from a batch to arrays [B, ...].

@@ -1,4 +1,4 @@
-"""What the methods of a loaded model give."""
+"""Results of the methods of a loaded model."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What people give: one text, or several."""
+"""Inputs of the methods: one text, or several."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeVar

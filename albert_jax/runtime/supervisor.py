@@ -1,4 +1,4 @@
-"""What a long run reports to: the watchdog, and notices that ask it to end."""
+"""The supervisor of a long run: a watchdog, and notices of preemption."""
 
 import contextlib
 import dataclasses

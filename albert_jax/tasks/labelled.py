@@ -1,4 +1,4 @@
-"""What the tasks on labelled examples share: one example a row, a new head on a trained encoder."""
+"""The common part of tasks on labelled examples: one example a row, a new head on a trained encoder."""
 
 import abc
 import functools
@@ -77,7 +77,7 @@ class LabelledTask(abc.ABC):
     return param_axes(self._make_model)
 
   def apply(self, params: dict, batch: Batch, rng: jax.Array | None):
-    """What the model makes of a batch; no rng means no dropout."""
+    """The model's output for a batch; no rng means no dropout."""
     return nnx.merge(self._definition, params)(batch, rng)
 
   @abc.abstractmethod

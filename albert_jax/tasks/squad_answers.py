@@ -45,11 +45,11 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-  """What a model says to a question.
+  """A model's answers to a question.
 
   Attributes:
     candidates: parts of the passage, the best first; texts are different.
-    null: that there is no answer, in the window where this is least likely.
+    null: the score of "no answer", the lowest over the windows.
   """
 
   candidates: list[Candidate]

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Steps that the running mean of the loss remembers; until so many were taken, no loss is a spike.
+# Steps that the running mean of the loss remembers; before as many were taken, no loss is a spike.
 MEMORY = 50
 
 
@@ -31,7 +31,7 @@ class GuardSettings:
 
 
 class Guard(NamedTuple):
-  """What the train state remembers of its steps; the defaults are those of step 0."""
+  """The guard's part of the train state; the defaults are those of step 0."""
 
   skipped: jax.Array | np.ndarray = np.zeros([], np.int32)  # in all
   in_a_row: jax.Array | np.ndarray = np.zeros([], np.int32)  # consecutive ones up to now

@@ -53,7 +53,7 @@ class Program:
 
   @functools.cached_property
   def hyper(self) -> step.Hyper:
-    """What the config gives to the train step as an argument: programs that differ in nothing else are one program."""
+    """The arguments that the config gives to the train step: runs that differ in nothing else share one program."""
     return step.Hyper(jnp.float32(self.config.optimizer.learning_rate), jax.random.key(self.config.seed))
 
   def init(self, seed: int) -> step.TrainState:

@@ -22,7 +22,7 @@ class TrainState(NamedTuple):
 
 
 class Hyper(NamedTuple):
-  """What runs of one program may differ in: arguments of the compiled step, not parts of it.
+  """Settings in which runs of one compiled step may differ: its arguments, not parts of it.
 
   Attributes:
     learning_rate: the peak; the schedule scales it.

@@ -1,4 +1,4 @@
-"""What the training loop needs of a task, and of its rows."""
+"""The interfaces between the training loop and a task: the task itself, its rows and its data."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class Rows(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class TaskData:
-  """What a task trains on and is evaluated on.
+  """The data that a task is trained and evaluated on.
 
   Attributes:
     train: rows for training.
@@ -82,7 +82,7 @@ class Task(Protocol):
     """The weights that `forward` gives the losses, from the batch alone."""
 
   def metrics(self, means: dict[str, float]) -> dict[str, float]:
-    """What a person is told, from the means of the terms; holds at least `loss`."""
+    """Metrics to log, from the means of the terms; holds at least `loss`."""
 
   def scores(self, split: str, outputs: Outputs) -> dict[str, float]:
     """Metrics that are no means, such as F1, from the outputs of all rows of an evaluation split, in their order."""

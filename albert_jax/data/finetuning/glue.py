@@ -103,7 +103,7 @@ class GlueFiles(Reader):
   limits = (0.0, 5.0)  # of STS-B
 
   def find_labels(self) -> tuple[str, ...]:
-    """What the files call the classes."""
+    """The names of the classes in the files."""
     return glue_task(self.name).labels
 
   def read(self) -> Splits:

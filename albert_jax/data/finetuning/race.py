@@ -29,7 +29,7 @@ class RaceFiles(Reader):
   dir: str
 
   def find_labels(self) -> tuple[str, ...]:
-    """What the answers are called."""
+    """The letters of the answers."""
     return LETTERS
 
   def read(self) -> Splits:

@@ -1,4 +1,4 @@
-"""One's own labelled texts: .tsv, .csv and .jsonl files with a column of text, or two, and a column of labels."""
+"""Labelled texts of the user: .tsv, .csv and .jsonl files with a column of text, or two, and a column of labels."""
 
 import dataclasses
 from pathlib import Path
@@ -15,7 +15,7 @@ _SPLIT_KEY = np.uint64(0x5EED)  # the same rows are held out whatever the seed o
 
 @dataclasses.dataclass(frozen=True)
 class TextFiles(Reader):
-  """What `config.data` says of the files.
+  """The files, as `config.data` names them.
 
   Attributes:
     train: the file to train on.

@@ -1,4 +1,4 @@
-"""What every reader of labelled data returns."""
+"""The types that every reader of labelled data returns."""
 
 import dataclasses
 import math
@@ -67,7 +67,7 @@ class Reader(Protocol):
     """Reads everything; InputError where that cannot be done."""
 
   def file_name(self, split: str) -> str:
-    """The name that the predictions for a split are to have where they are submitted."""
+    """The file name under which the predictions for a split are submitted."""
     return f"{split}.tsv"
 
 

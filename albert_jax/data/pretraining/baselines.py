@@ -1,4 +1,4 @@
-"""What rules that know nothing of language reach on the predictions of an evaluation: the marks to beat."""
+"""Baselines: what rules without any knowledge of language reach on the predictions of an evaluation."""
 
 import numpy as np
 

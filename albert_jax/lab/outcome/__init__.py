@@ -1,1 +1,1 @@
-"""What came out of a lab: its runs read from their files, their statistics, and the record of the results."""
+"""The outcome of a lab: its runs read from their files, their statistics, and the record of the results."""

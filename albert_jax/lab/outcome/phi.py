@@ -1,4 +1,4 @@
-"""What one more pass through shared weights is worth: the exponent φ of arXiv 2604.21106.
+"""The worth of one more pass through shared weights: the exponent φ of arXiv 2604.21106.
 
 A model whose groups of weights have n_g parameters and are read r_g times is as good as one without sharing that has
 N_eff = Σ n_g · r_g^φ parameters: with φ = 0 reading again is worth nothing, with φ = 1 as much as new weights. Models

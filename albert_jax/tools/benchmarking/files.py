@@ -1,4 +1,4 @@
-"""What the processes of a benchmark leave for each other in its folder; imports little, since peers read it, too."""
+"""Files by which the processes of a benchmark hand over; imports little, since peers read it, too."""
 
 from collections.abc import Sequence
 from pathlib import Path

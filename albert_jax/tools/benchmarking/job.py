@@ -1,4 +1,4 @@
-"""What a contender is told to do, and how: each job is a process of its own."""
+"""A job of a benchmark: a contender and its settings; each runs in a process of its own."""
 
 import dataclasses
 import json

@@ -12,7 +12,7 @@ MIB = 2**20
 
 
 def machine() -> dict[str, Any]:
-  """What this runs on."""
+  """The machine."""
   names = []
   if (info := Path("/proc/cpuinfo")).exists():
     names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]

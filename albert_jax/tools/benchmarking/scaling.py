@@ -1,4 +1,4 @@
-"""What input, step and checkpoint cost as the mesh grows, and what microbatches do to memory.
+"""The cost of input, step and checkpoint as the mesh grows, and the memory of microbatches.
 
 The devices are fake ones of a CPU: they share its cores, so that a step takes longer the more rows it has; the time of
 a row should stay flat. Transfers and memory are read from the compiled program, and are those of real devices.
@@ -31,7 +31,7 @@ MIB = 2**20
 
 
 def scale(job: Job, devices: Sequence[int], rows: int, say: Callable[[str], None]) -> list[Found]:
-  """Measures meshes of so many devices, each with so many rows on every device; see `measure`."""
+  """Measures meshes of the given numbers of devices, each with the same rows on every device; see `measure`."""
   points = []
   for count in devices:
     points.append(_run(job, say, count, rows * count, job.config.train.microbatches))

@@ -18,13 +18,13 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def fastest(function: Callable[[], None], runs: int) -> float:
-  """Seconds of the fastest of so many runs, after one that does not count."""
+  """Seconds of the fastest of the runs, after one that does not count."""
   function()
   return min(_seconds(function) for _ in range(runs))
 
 
 def medians(functions: Mapping[str, Callable[[], None]], runs: int) -> dict[str, float]:
-  """Median seconds of each over so many rounds in which all take their turn, after one that does not count."""
+  """Median seconds of each over `runs` rounds in which all take their turn, after one that does not count."""
   rounds = [{name: _seconds(function) for name, function in functions.items()} for _ in range(runs + 1)]
   return {name: float(np.median([seconds[name] for seconds in rounds[1:]])) for name in functions}
 
@@ -51,7 +51,7 @@ def peak_resident_bytes() -> int:
 
 
 def limit_threads(count: int) -> int:
-  """Binds this process to so many of its cores (0 = all), which XLA and PyTorch then fill; returns their number."""
+  """Binds this process to a number of its cores (0 = all), which XLA and PyTorch then fill; returns their number."""
   if not hasattr(os, "sched_setaffinity"):
     return count or os.cpu_count() or 1
   cores = sorted(os.sched_getaffinity(0))

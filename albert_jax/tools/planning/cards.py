@@ -14,7 +14,7 @@ MOST = 8  # cards of a machine, all joined by NVLink
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-  """What is known of a kind of card.
+  """A kind of card, by its data sheet.
 
   Attributes:
     name: as CUDA tells it.

@@ -12,7 +12,7 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-  """What is known of a kind of chip.
+  """A kind of chip, by its data sheet.
 
   Attributes:
     peak: dense bfloat16 FLOP/s.

@@ -26,7 +26,7 @@ _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-  """What may be changed about a run without changing what it computes."""
+  """Choices about a run that do not change what it computes."""
 
   data: int
   fsdp: int
@@ -79,7 +79,7 @@ class Compiled:
 
 @dataclasses.dataclass(frozen=True)
 class TooLarge:
-  """A train step that needs more memory than a chip has: so many bytes, as far as the compiler tells."""
+  """A train step that needs more memory than a chip has: the bytes that the compiler reports."""
 
   choice: Choice
   needed: float

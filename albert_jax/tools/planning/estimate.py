@@ -46,7 +46,7 @@ def seconds_by_group(compiled: Compiled, card: Card) -> dict[str, float]:
 
 
 def floor_seconds(compiled: Compiled, machine: Machine, chips: int) -> float:
-  """What a step cannot be faster than: the kernels (on TPUs the products at the peak), or the transfers."""
+  """A floor under the time of a step: the kernels (on TPUs the products at the peak), or the transfers."""
   if isinstance(machine, Card):
     work = sum(seconds_by_group(compiled, machine).values())
   else:

@@ -90,7 +90,7 @@ def operations(text: str) -> Iterator[Operation]:
 
 
 def collectives(text: str, chips: int) -> list[Collective]:
-  """The transfers of a program for so many chips.
+  """The transfers of a program for a number of chips.
 
   One that the compiler has cut into a start and an end appears in both under one channel, and is counted once.
   """

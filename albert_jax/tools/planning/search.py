@@ -23,7 +23,7 @@ Outcome = Compiled | TooLarge
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-  """What was tried, and the best of it, compiled with full effort; None where nothing fits."""
+  """The candidates tried, and the best, compiled with full effort; None where nothing fits."""
 
   tried: list[Outcome]
   best: Compiled | None

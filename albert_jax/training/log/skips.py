@@ -1,4 +1,4 @@
-"""What the host does about skipped steps: it reports each, and ends a run that has too many in a row."""
+"""Reports skipped steps, and ends a run that has too many consecutive ones."""
 
 from collections.abc import Callable
 

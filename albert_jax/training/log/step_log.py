@@ -1,4 +1,4 @@
-"""The log of the train steps: a line for every so many, read late enough that no device waits for the host."""
+"""The log of the train steps: a line for each window of them, read late enough that no device waits for the host."""
 
 import collections
 import contextlib
