@@ -33,7 +33,7 @@ def read_json(path: str | os.PathLike[str], shape: Any = object, *, hint: str = 
   if os.path.exists(path) and not os.path.isfile(path):
     raise InputError(f"{path} is not a regular file. {hint}".strip())
   try:
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8-sig") as file:
       value = json.load(file, parse_constant=_refuse_constant)
   except OSError as error:
     raise InputError(f"{path} cannot be read: {error.strerror}. {hint}".strip()) from error

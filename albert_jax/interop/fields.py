@@ -145,10 +145,14 @@ def labels_of(fields: Mapping[str, Any], outputs: int, file: str) -> tuple[tuple
   return tuple(str(names[str(i)]) for i in range(outputs)), regression
 
 
+# Beyond these a config.json is damaged; a table with an entry for each layer would fill the memory.
+_LARGEST = {"num_hidden_layers": 10_000, "inner_group_num": 10_000, "num_hidden_groups": 10_000}
+
+
 def _size(fields: Mapping[str, Any], name: str, default: int, file: str) -> int:
-  value = fields.get(name, default)
-  if type(value) is not int or value < 1:
-    raise InputError(f"{file}: {name} is {value!r}, it must be a whole number of at least 1.")
+  value, largest = fields.get(name, default), _LARGEST.get(name, 2**31 - 1)
+  if type(value) is not int or not 1 <= value <= largest:
+    raise InputError(f"{file}: {name} is {value!r}, it must be a whole number from 1 to {largest}.")
   return value
 
 

@@ -154,8 +154,10 @@ def _collect(tensors: Mapping[str, np.ndarray], specs: dict, family: str, inner:
   """Our parameters from their tensors; every tensor is used, and every parameter filled."""
   table = entries(family, specs, inner=inner)
   wanted = {entry.name: entry for entry in table}
-  problems = [f"{name} {list(wanted[name].shape)} is missing" for name in wanted if name not in tensors]
-  problems += [f"{name} {list(tensors[name].shape)} is unexpected" for name in tensors if name not in wanted]
+  unexpected = [f"{name} {list(tensors[name].shape)} is unexpected" for name in tensors if name not in wanted]
+  missing = [f"{name} {list(wanted[name].shape)} is missing" for name in wanted if name not in tensors]
+  half = _LISTED // 2  # of both kinds some are shown: a prefix before all names makes every one missing and unexpected
+  problems = [*missing[:half], *unexpected[:half], *missing[half:], *unexpected[half:]]
   problems += [
     f"{name} is {list(tensors[name].shape)}, {CONFIG_FILE} asks for {list(entry.shape)}"
     for name, entry in wanted.items()
@@ -167,6 +169,9 @@ def _collect(tensors: Mapping[str, np.ndarray], specs: dict, family: str, inner:
       f"{folder}: tensors and {CONFIG_FILE} do not agree: {'; '.join(problems[:_LISTED])}{more}. Fetch both again, or "
       "save the model anew with transformers."
     )
+  for name, tensor in tensors.items():
+    if not np.isfinite(tensor).all():
+      raise InputError(f"{folder}: the tensor {name} holds values that are not finite: fetch it again.")
   flat = traverse_util.flatten_dict(specs, sep="/")
   params = {path: np.empty(spec.shape, np.float32) for path, spec in flat.items()}
   for entry in table:

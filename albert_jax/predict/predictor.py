@@ -12,7 +12,13 @@ import ml_collections
 import numpy as np
 
 from albert_jax.config import load_config, make_settings
-from albert_jax.data.finetuning.encode import Sequences, encode_sequences, truncate_first, truncate_longest
+from albert_jax.data.finetuning.encode import (
+  Sequences,
+  check_token_types,
+  encode_sequences,
+  truncate_first,
+  truncate_longest,
+)
 from albert_jax.data.finetuning.race import join_option
 from albert_jax.data.tokenizers.base import Tokenizer
 from albert_jax.data.tokenizers.registry import load_tokenizer
@@ -266,6 +272,7 @@ class Predictor:
     batch_size: int,
     fields: Mapping[str, np.ndarray] | None = None,
   ) -> Results:
+    check_token_types(sequences.paired, self.config.token_types, self._path)
     # What is asked to be float32 shall not be multiplied in TensorFloat-32 or bfloat16, as accelerators would.
     precision = "float32" if self.config.dtype == jnp.float32 else None
     with jax.default_matmul_precision(precision):

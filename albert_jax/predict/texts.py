@@ -20,7 +20,18 @@ def as_list(texts: T | Sequence[T], kinds: type | tuple[type, ...] = str) -> tup
   for text in listed:
     if not isinstance(text, kinds):
       raise InputError(f"A text must be a string, not {text!r}.")
+    for part in text if isinstance(text, tuple) else (text,):
+      _check_characters(part)
   return listed, one
+
+
+def _check_characters(text: object) -> None:
+  if not isinstance(text, str):
+    raise InputError(f"A text must be a string, not {text!r}.")
+  try:
+    text.encode()
+  except UnicodeEncodeError as error:
+    raise InputError(f"The text {text!r} holds half of a surrogate pair, which is no character.") from error
 
 
 def split_pairs(texts: Sequence[Text]) -> tuple[list[str], list[str] | None]:

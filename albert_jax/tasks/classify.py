@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 from flax import nnx
 
-from albert_jax.data.finetuning.encode import Sequences, encode_sequences, truncate_longest
+from albert_jax.data.finetuning.encode import Sequences, check_token_types, encode_sequences, truncate_longest
 from albert_jax.data.finetuning.registry import open_reader
 from albert_jax.data.finetuning.rows import LabelledRows
 from albert_jax.data.finetuning.types import LabelledTexts
@@ -121,6 +121,7 @@ class ClassifyTask(LabelledTask):
       f"{split}: {len(texts):,} examples, {sequences.lengths.sum():,} tokens"
       + (f"; {cut:,} texts cut to {self.settings.max_length} tokens" if cut else "")
     )
+    check_token_types(sequences.paired, self.encoder.token_types, "The model")
     fields = {} if texts.labels is None else {"labels": texts.labels}
     return LabelledRows(sequences, fields, tokenizer, self.settings, shuffle=shuffle, choices=texts.choices)
 

@@ -11,6 +11,7 @@ from flax import nnx
 
 from albert_jax.config import make_settings
 from albert_jax.data.finetuning import samples
+from albert_jax.data.finetuning.encode import check_token_types
 from albert_jax.data.finetuning.rows import LabelledRows
 from albert_jax.data.finetuning.squad import Question, read_squad
 from albert_jax.data.finetuning.squad_sample import write_squad_sample
@@ -117,6 +118,7 @@ class SpanTask(LabelledTask):
     self, split: str, questions: Sequence[Question], tokenizer: Tokenizer, *, shuffle: bool = False
   ) -> LabelledRows:
     windows = self._windows[split] = make_windows(questions, tokenizer, self._windowing)
+    check_token_types(windows.sequences.paired, self.encoder.token_types, "The model")
     starts, ends = windows.labels()
     say(
       f"{split}: {len(questions):,} questions in {len(windows):,} windows, {windows.sequences.lengths.sum():,} tokens"

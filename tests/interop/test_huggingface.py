@@ -279,13 +279,38 @@ class TestFiles:
     fails(bert, f"{file} is not read.*save_pretrained")
 
 
+class TestValues:
+  @pytest.mark.parametrize("name", ["num_hidden_layers", "inner_group_num", "num_hidden_groups"])
+  def test_sizes_that_would_fill_the_memory_are_refused(self, albert, name):
+    set_fields(albert, **{name: 10**9})
+    fails(albert, name)
+
+  def test_weights_that_are_not_finite_are_named(self, bert):
+    def spoil(tensors):
+      tensors["bert.pooler.dense.bias"] = np.full_like(tensors["bert.pooler.dense.bias"], np.nan)
+
+    change(bert, spoil)
+    fails(bert, "pooler.dense.bias holds values that are not finite")
+
+  def test_both_the_missing_and_the_unexpected_names_are_shown(self, bert):
+    def wrap(tensors):
+      for name in [*tensors]:
+        tensors[f"module.{name}"] = tensors.pop(name)
+
+    change(bert, wrap)
+    fails(bert, r" is missing.*module\.\S+ \[.*is unexpected")
+
+
 class TestImport:
   def test_workdir_holds_the_same_model(self, albert, tmp_path):
     found = import_huggingface(str(albert), str(tmp_path / "run"))
     start = pretrained_of_run(str(tmp_path / "run"))
     assert_equal(start.restore(start.specs), found.params)
     assert (start.task, start.step, start.tokenizer) == ("pretrain", 0, "")
-    assert start.model == found.model | RUNTIME
+    known = found.model | RUNTIME
+    sharing = known.pop("sharing")
+    assert {name: start.model[name] for name in known} == known
+    assert {name: scheme for name, scheme in start.model["sharing"].items() if scheme} == sharing
 
   def test_refuses_a_workdir_in_use(self, albert, tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)

@@ -232,3 +232,15 @@ def test_a_folder_without_a_tokenizer(make_folder, wordpiece, sentencepiece, tmp
     albert_jax.load(tmp_path)
   loaded = albert_jax.load(tmp_path, tokenizer=wordpiece.path)
   np.testing.assert_array_equal(loaded.encode(MIXED), albert_jax.load(folder).encode(MIXED))
+
+
+@pytest.mark.parametrize("texts", ["\ud800", ["fine", "\udfff"]])
+def test_half_a_surrogate_pair_is_refused(encoder, texts):
+  with pytest.raises(InputError, match="surrogate"):
+    encoder.encode(texts)
+
+
+@pytest.mark.parametrize("texts", [[("a", None)], [("a", 3)], [("a", "\ud800")]])
+def test_a_pair_is_two_texts(load, texts):
+  with pytest.raises(InputError, match="text"):
+    load("BertForSequenceClassification").classify(texts)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from albert_jax.data.tokenizers.base import Tokenizer
+from albert_jax.errors import InputError
 
 TEXTS_PER_CALL = 4096  # bounds the memory of ids held as Python numbers
 
@@ -95,3 +96,9 @@ def truncate_first(sequences: Sequences, max_length: int, max_second: int) -> Se
   kept_a = np.minimum(a, room - kept_b)
   starts_X2 = sequences.starts_X2 + np.stack([np.zeros_like(b), b - kept_b], axis=1)
   return dataclasses.replace(sequences, starts_X2=starts_X2, sizes_X2=np.stack([kept_a, kept_b], axis=1))
+
+
+def check_token_types(paired: bool, token_types: int, model: str) -> None:
+  """Raises InputError where pairs of segments meet a model that knows one token type, whose table has no second row."""
+  if paired and token_types < 2:
+    raise InputError(f"{model} has one token type (type_vocab_size, model.token_types): it cannot take pairs of texts.")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from albert_jax.errors import InputError
+from albert_jax.json_files import find_problem
 from albert_jax.messages import say
 
 Row = tuple[int, list[str]]  # number of the line, values
@@ -117,7 +118,7 @@ def find_scores(table: Table, column: str) -> np.ndarray:
   """The values as numbers, float32.
 
   Raises:
-    InputError: one is not a finite number.
+    InputError: one is not a finite number, or too large for float32.
   """
   scores = []
   for line, value in zip(table.lines, table.columns[column]):
@@ -125,8 +126,8 @@ def find_scores(table: Table, column: str) -> np.ndarray:
       scores.append(float(value))
     except ValueError:
       scores.append(math.nan)
-    if not math.isfinite(scores[-1]):
-      raise InputError(f"{table.path}:{line}: {value!r} in column {column!r} is not a number.")
+    if not abs(scores[-1]) <= np.finfo(np.float32).max:
+      raise InputError(f"{table.path}:{line}: {value!r} in column {column!r} is not a number that float32 holds.")
   return np.array(scores, np.float32)
 
 
@@ -157,8 +158,10 @@ def _read_objects(path: Path, text: str, columns: Sequence[str]) -> Table:
       continue
     try:
       record = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
       raise InputError(f"{path}:{number}: not JSON ({error}).") from error
+    if "\\u" in line and (problem := find_problem(record, {str: object})):
+      raise InputError(f"{path}:{number}: {problem}.")
     if not isinstance(record, dict):
       raise InputError(f"{path}:{number}: not a JSON object.")
     for column in columns:

@@ -3,6 +3,7 @@ import pytest
 
 from albert_jax.data.finetuning import encode
 from albert_jax.data.finetuning.encode import Sequences, encode_sequences, truncate_first, truncate_longest
+from albert_jax.errors import InputError
 
 
 def of_sizes(sizes_X2, *, paired=True) -> Sequences:
@@ -70,3 +71,10 @@ def test_truncation_of_the_first():
   assert segment(cut, 1, 0) == segment(whole, 1, 0)[:3]
   assert segment(cut, 1, 1) == segment(whole, 1, 1)[-5:]
   assert truncate_first(whole, max_length=8, max_second=9).sizes_X2.tolist() == [[3, 2], [0, 5], [0, 5], [0, 0], [2, 3]]
+
+
+def test_pairs_need_two_token_types():
+  encode.check_token_types(paired=False, token_types=1, model="m")
+  encode.check_token_types(paired=True, token_types=2, model="m")
+  with pytest.raises(InputError, match="one token type"):
+    encode.check_token_types(paired=True, token_types=1, model="m")

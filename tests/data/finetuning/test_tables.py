@@ -59,6 +59,8 @@ def test_short_rows_are_skipped_only_on_request_and_told(tmp_path, capsys):
     ("a.csv", "text,label\na\n", r"a\.csv:2: 1 values"),
     ("a.jsonl", "", r"a\.jsonl has no rows"),
     ("a.jsonl", '{"text": "a", "label": 1}\n{"text"\n', r"a\.jsonl:2: not JSON"),
+    ("a.jsonl", '{"text": "\\ud800", "label": 1}\n', r"a\.jsonl:1: .*surrogate"),
+    ("a.jsonl", "[" * 100_000 + "\n", r"a\.jsonl:1: not JSON"),
     ("a.jsonl", "[1]\n", r"a\.jsonl:1: not a JSON object"),
     ("a.jsonl", '{"text": "a", "lable": 1}\n', r"a\.jsonl:1: no key 'label'; its keys are text, lable"),
     ("a.jsonl", '{"text": null, "label": 1}\n', r"a\.jsonl:1: 'text' is not text or a number"),
@@ -82,7 +84,7 @@ def test_labels_and_scores(tmp_path):
     find_labels(table, "label", ("yes", "maybe"))
 
 
-@pytest.mark.parametrize("value", ["high", "", "nan", "inf"])
+@pytest.mark.parametrize("value", ["high", "", "nan", "inf", "1e39", "-3.5e38"])
 def test_a_score_is_a_finite_number(tmp_path, value):
   table = read_table(write(tmp_path / "a.tsv", f"score\tx\n1\tx\n{value}\tx\n"), ("score",))
   with pytest.raises(InputError, match=rf"a\.tsv:3: '{value}' in column 'score' is not a number"):
