@@ -118,7 +118,7 @@ def test_too_many_bad_batches_end_the_run_before_anything_is_saved(config, tmp_p
   assert int(bad.guard.in_a_row) == 1
   for a, b in zip(jax.tree.leaves((good.params, good.opt)), jax.tree.leaves((bad.params, bad.opt)), strict=True):
     np.testing.assert_array_equal(a, b)
-  with pytest.raises(InputError, match="2 steps in a row"):  # one before the checkpoint, one after
+  with pytest.raises(InputError, match="2 consecutive steps"):  # one before the checkpoint, one after
     train(program, str(tmp_path), None)
   assert [line["step"] for line in lines(tmp_path, "skipped")] == [4, 5]
   poison(())

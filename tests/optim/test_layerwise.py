@@ -61,7 +61,7 @@ def test_what_is_frozen_stays_and_does_not_count_in_the_clip(name):
   def move(gradients, **more):
     whole = OptimizerSettings(**settings, **more)
     optimizer = make_optimizer(whole, make_schedule(whole, 10), params, make_axes(params), BERT)
-    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params, learning_rate=whole.learning_rate)
     return optax.apply_updates(params, updates)
 
   gradients = jax.tree.map(jnp.ones_like, params)
@@ -83,7 +83,9 @@ def test_a_layer_decay_scales_the_update():
 
   def update(settings):
     optimizer = make_optimizer(settings, make_schedule(settings, 10), params, make_axes(params), BERT)
-    return optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)[0]["encoder"]
+    return optimizer.update(
+      jax.tree.map(jnp.ones_like, params), optimizer.init(params), params, learning_rate=settings.learning_rate
+    )[0]["encoder"]
 
   small, whole = update(settings), update(plain)
   expected = whole["ffn"]["up"]["kernel"] * jnp.array([1 / 8, 1 / 4, 1 / 2]).reshape(3, 1, 1)

@@ -25,7 +25,7 @@ class Machine:
   def __init__(self, is_host):
     self.is_host, self.now, self.free, self.steps = is_host, 100.0, 100.0, 0
 
-  def __call__(self, state, batch):
+  def __call__(self, state, batch, hyper):
     self.free = max(self.now, self.free) + (8.0 if self.steps else 20.0)
     self.steps += 1
     self.now = self.free if self.is_host else self.now + 1.0
@@ -39,5 +39,5 @@ def test_the_time_of_a_step_is_that_between_its_end_and_the_one_before(monkeypat
   monkeypatch.setattr(ours, "_mark", lambda: (machine.now, machine.now / 2))
   monkeypatch.setattr(ours, "_placed", lambda program, batch: batch)
   job = Job(OURS, "time", None, "", steps=3, warmup=warmup, started=90.0)
-  found = ours._time_steps(job, SimpleNamespace(), machine, "state", ["a batch"])
+  found = ours._time_steps(job, SimpleNamespace(hyper=None), machine, "state", ["a batch"])
   assert found == {"seconds": expected, "processor_seconds": sum(expected) / 2, "first_step_seconds": 30.0}
