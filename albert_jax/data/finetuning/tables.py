@@ -126,7 +126,7 @@ def find_scores(table: Table, column: str) -> np.ndarray:
       scores.append(float(value))
     except ValueError:
       scores.append(math.nan)
-    if not abs(scores[-1]) <= np.finfo(np.float32).max:
+    if not abs(scores[-1]) <= float(np.finfo(np.float32).max):
       raise InputError(f"{table.path}:{line}: {value!r} in column {column!r} is not a number that float32 holds.")
   return np.array(scores, np.float32)
 
