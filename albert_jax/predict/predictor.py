@@ -57,10 +57,10 @@ def load(
   """
   path = os.fspath(path)
   start = open_pretrained(path, step)
-  if not (tokenizer or start.tokenizer):
+  file = tokenizer or start.tokenizer
+  if not file:
     raise InputError(f"{path} has no tokenizer: name its file or folder, as in load(path, tokenizer=FILE).")
-  data = {} if is_huggingface(path) else load_config(path).data
-  return Predictor(start, load_tokenizer(tokenizer or start.tokenizer), data, dtype)
+  return Predictor(start, load_tokenizer(file), {} if is_huggingface(path) else load_config(path).data, dtype)
 
 
 class Predictor:
@@ -80,12 +80,11 @@ class Predictor:
   """
 
   def __init__(self, start: Pretrained, tokenizer: Tokenizer, data: Mapping[str, Any], dtype: str = "float32"):
-    """Reads the parameters.
+    """Reads the parameters of a model.
 
     Args:
-      start: the model.
-      tokenizer: its tokenizer.
-      data: the record `config.data` of its run, or what of it is known.
+      start, tokenizer: the model and its tokenizer.
+      data: the record `config.data` of its run, as far as it is known.
       dtype: of the computation.
     """
     self.config = encoder_config(ml_collections.ConfigDict({**start.model, **RUNTIME, "dtype": dtype}))
@@ -266,11 +265,7 @@ class Predictor:
       say(f"warning: {number:,} of {len(whole):,} texts cut to {self.max_length} tokens; this is said once")
 
   def _run(
-    self,
-    forward: Callable,
-    sequences: Sequences,
-    batch_size: int,
-    fields: Mapping[str, np.ndarray] | None = None,
+    self, forward: Callable, sequences: Sequences, batch_size: int, fields: Mapping[str, np.ndarray] | None = None
   ) -> Results:
     check_token_types(sequences.paired, self.config.token_types, self._path)
     # What is asked to be float32 shall not be multiplied in TensorFloat-32 or bfloat16, as accelerators would.
