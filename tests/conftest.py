@@ -25,7 +25,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for configs/, as for the programs in the root
 
-# Tests that need a package of the extra `test_all`.
+# Tests that need a package of the extra `test-all`.
 NEEDS = {
   "apache_beam": ["data/examples/test_beam.py"],
   "torch": ["interop", "predict", "tools/benchmarking/test_weights.py"],
