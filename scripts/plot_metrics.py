@@ -5,8 +5,8 @@
     python scripts/plot_metrics.py --bands --workdir=runs/a/seed_0 --workdir=runs/a/seed_1 … --output=a.png
 
 Thin lines are training, lines with points are evaluation; --bands draws the seeds of a run as their mean and range.
-Dashes are what a model without context reaches: unigram frequencies for masked tokens, a coin for sentence pairs. Needs
-matplotlib: pip install -e '.[plot]'.
+Dashes are what a model without context reaches: unigram frequencies for masked tokens, a rule on the surface of A and B
+for sentence pairs (a coin is dotted). Needs matplotlib: pip install -e '.[plot]'.
 """
 
 from pathlib import Path

@@ -25,6 +25,11 @@ METRICS = {
   "exact": "exact match (%)",
   "f1": "F1",
 }
+# By metric: the column of what is reached without the context, its label and the format of its value.
+BASELINES = {
+  "mlm_loss": ("unigram_loss", "unigram baseline", ".2f"),
+  "pair_accuracy": ("pair_surface_accuracy", "surface rule", ".1%"),
+}
 LABELS = {"step": "step", "tokens": "tokens, without padding"}
 
 
@@ -121,14 +126,16 @@ def draw_group(axes, group: Sequence[Run], metric: str, x: str, *, colour: str, 
 
 
 def draw_baselines(axes, runs: Sequence[Run], metric: str) -> None:
-  """The baseline that knows nothing of the context."""
+  """What is reached without the context (`BASELINES`), once for each value that the runs name."""
   if metric == "pair_accuracy":
-    axes.axhline(0.5, color="0.45", linestyle="--", linewidth=1, label="chance")
+    axes.axhline(0.5, color="0.7", linestyle=":", linewidth=1, label="chance")
+  if metric not in BASELINES:
     return
+  column, label, spec = BASELINES[metric]
   lines = (line for run in runs for split in run.lines for line in run.lines[split])
-  values = {round(line["unigram_loss"], 2) for line in lines if "unigram_loss" in line}
-  for value in sorted(values):
-    axes.axhline(value, color="0.45", linestyle="--", linewidth=1, label=f"unigram baseline, {value:.2f}")
+  levels = {f"{label}, {line[column]:{spec}}": line[column] for line in lines if column in line}
+  for text, value in sorted(levels.items()):
+    axes.axhline(value, color="0.45", linestyle="--", linewidth=1, label=text)
 
 
 def _formatter(x: str):

@@ -18,6 +18,7 @@ TRAIN = [
   {"step": 20, "split": "train", "mlm_loss": 3.0, "pair_accuracy": 0.6, "fill": 1.0},
 ]
 VALID = [{"step": 15, "split": "valid", "mlm_loss": 3.5, "pair_accuracy": 0.55, "unigram_loss": 5.25, "fill": 0.5}]
+VALID[0]["pair_surface_accuracy"] = 0.625
 
 
 def write_run(folder, lines, tail=""):
@@ -64,7 +65,7 @@ def test_figure_holds_every_run_and_the_baselines(tmp_path):
   loss, pair = script.draw({run.name: [run] for run in runs}, "step").axes
   curves = ["a, train", "a, valid", "b, train", "b, valid"]
   assert [line.get_label() for line in loss.lines] == [*curves, "unigram baseline, 5.25"]
-  assert [line.get_label() for line in pair.lines] == [*curves, "chance"]
+  assert [line.get_label() for line in pair.lines] == [*curves, "chance", "surface rule, 62.5%"]
 
 
 def test_seeds_of_a_run_are_drawn_as_their_mean_and_range(tmp_path):
