@@ -49,6 +49,19 @@ def base(arguments: ml_collections.ConfigDict, *, layers: int = 4, **model) -> m
   return common.finish(config, common.parse_arguments(""))
 
 
+def narrower(config: ml_collections.ConfigDict) -> dict[str, dict]:
+  """Arms without sharing, of three quarters and half the width: what fewer parameters cost without sharing.
+
+  They give `phi` the loss that a number of parameters buys.
+  """
+  head, ratio = config.model.width // config.model.heads, config.model.ffn // config.model.width
+  arms = {}
+  for heads in sorted({config.model.heads // 2, 3 * config.model.heads // 4} - {0, config.model.heads}, reverse=True):
+    shape = {"model.width": head * heads, "model.heads": heads, "model.ffn": ratio * head * heads}
+    arms[f"none{head * heads}"] = {"model.sharing.attn": "none", "model.sharing.ffn": "none", **shape}
+  return arms
+
+
 def _shrink(config: ml_collections.ConfigDict) -> None:
   """A few steps of a tiny model: the lab takes a minute or two, and shows nothing about sharing."""
   config.data.update(source="pydoc:optax", tokenizer="train:sentencepiece:600", max_length=32, valid_fraction=0.1)

@@ -16,13 +16,8 @@ def get_lab(arguments: str = "") -> Lab:
   base = common.base(arguments, layers=8)
   lab = Lab("loops", base)
   lab.question = "What is one more pass through shared weights worth?"
-  head = base.model.width // base.model.heads
-  ratio = base.model.ffn // base.model.width
   own = {"model.sharing.attn": "none", "model.sharing.ffn": "none"}
-  lab.arms = {"none": own}
-  for heads in sorted({base.model.heads // 2, 3 * base.model.heads // 4} - {0, base.model.heads}, reverse=True):
-    shape = {"model.width": head * heads, "model.heads": heads, "model.ffn": ratio * head * heads}
-    lab.arms[f"none{head * heads}"] = {**own, **shape}
+  lab.arms = {"none": own, **common.narrower(base)}
   for reads, scheme in ((2, "loop:2-2-2"), (4, "loop:2-1-2")):
     lab.arms[f"loop{reads}"] = {"model.sharing.attn": scheme, "model.sharing.ffn": scheme}
     lab.arms[f"attn{reads}"] = {"model.sharing.attn": scheme, "model.sharing.ffn": "none"}
