@@ -32,4 +32,6 @@ def test_the_arms_of_the_sharing_table_cost_what_albert_says():
   sizes = {name: arm.cost.body for name, arm in arms.items()}
   assert sizes["none"] == 4 * sizes["all"]
   assert sizes["attn"] + sizes["ffn"] == sizes["all"] + sizes["none"]
-  assert len({arm.cost.flops for arm in arms.values()}) == 1
+  assert len({arms[name].cost.flops for name in ("all", "attn", "ffn", "none")}) == 1
+  assert sizes["none128"] < 1.01 * sizes["all"]  # as many parameters, without sharing
+  assert arms["none128"].cost.flops < 0.3 * arms["all"].cost.flops
