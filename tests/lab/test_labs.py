@@ -34,4 +34,4 @@ def test_the_arms_of_the_sharing_table_cost_what_albert_says():
   assert sizes["attn"] + sizes["ffn"] == sizes["all"] + sizes["none"]
   assert len({arms[name].cost.flops for name in ("all", "attn", "ffn", "none")}) == 1
   assert sizes["none128"] < 1.01 * sizes["all"]  # as many parameters, without sharing
-  assert arms["none128"].cost.flops < 0.3 * arms["all"].cost.flops
+  assert arms["none128"].cost.flops < arms["all"].cost.flops / 2
