@@ -1,13 +1,63 @@
-"""Files and folders that appear whole or not at all."""
+"""Files that are read only if they are files, and files and folders that appear whole or not at all."""
 
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from albert_jax.errors import InputError
+
+
+def require_file(path: str | os.PathLike[str], *, hint: str = "") -> None:
+  """Checks, before a library opens a path of the user's, that it is a regular file.
+
+  A pipe or a socket may keep its reader waiting for ever, and a device may have no end.
+
+  Args:
+    path: the file, or a link to it.
+    hint: what the user can do where there is none.
+
+  Raises:
+    InputError: there is nothing of the name, or it is a folder, pipe, socket or device.
+  """
+  try:
+    mode = os.stat(path).st_mode
+  except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+    raise _unreadable(path, error, hint) from error
+  if not stat.S_ISREG(mode):
+    raise InputError(f"{path} is not a regular file. {hint}".strip())
+
+
+def read_bytes(path: str | os.PathLike[str], *, hint: str = "") -> bytes:
+  """The content of a regular file.
+
+  Raises:
+    InputError: it cannot be read; the message ends with the hint.
+  """
+  require_file(path, hint=hint)
+  try:
+    return Path(path).read_bytes()
+  except OSError as error:
+    raise _unreadable(path, error, hint) from error
+
+
+def read_text(path: str | os.PathLike[str], *, hint: str = "") -> str:
+  """The text of a regular file in UTF-8, without a byte order mark.
+
+  Raises:
+    InputError: it cannot be read, or is not UTF-8; the message ends with the hint.
+  """
+  try:
+    return read_bytes(path, hint=hint).decode("utf-8-sig")
+  except UnicodeDecodeError as error:
+    raise InputError(f"{path} is not UTF-8 at byte {error.start}. {hint or 'Convert it, as with iconv.'}") from error
+
+
+def _unreadable(path: str | os.PathLike[str], error: Exception, hint: str) -> InputError:
+  return InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}. {hint}".strip())
 
 
 @contextlib.contextmanager

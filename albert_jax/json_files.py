@@ -6,16 +6,19 @@ A shape is plain Python data:
 - `[shape]`, a list of any length whose items have the shape;
 - `{"name": shape, "name?": shape}`, an object; a name that ends in `?` may be missing, and names that the shape does
   not mention are allowed;
-- `{str: shape}`, an object with any names;
+- `{str: shape}`, an object with any names; beside others, `str` stands for all names that these do not mention;
 - `(shape, shape)`, one of several.
 """
 
 import json
+import math
 import os
 from typing import Any
 
 from albert_jax.errors import InputError
+from albert_jax.files import read_bytes
 
+_MAX_DEPTH = 100  # so that code which walks a value by recursion cannot run out of stack
 _NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number", None: "null"}
 
 
@@ -30,17 +33,30 @@ def read_json(path: str | os.PathLike[str], shape: Any = object, *, hint: str = 
   Raises:
     InputError: the file cannot be read, is not JSON, or its value has another shape.
   """
-  if os.path.exists(path) and not os.path.isfile(path):
-    raise InputError(f"{path} is not a regular file. {hint}".strip())
+  return parse_json(read_bytes(path, hint=hint), shape, where=path, hint=hint)
+
+
+def parse_json(text: str | bytes, shape: Any = object, *, where: str | os.PathLike[str], hint: str = "") -> Any:
+  """Parses a JSON text whose value must have a shape.
+
+  Args:
+    text: of a file, or of one line of a .jsonl file; bytes are UTF-8.
+    shape: see the module's docstring.
+    where: the file, or the file and its line, for the messages.
+    hint: what the user can do about it.
+
+  Raises:
+    InputError: it is not JSON, or its value has another shape.
+  """
   try:
-    with open(path, encoding="utf-8-sig") as file:
-      value = json.load(file, parse_constant=_refuse_constant)
-  except OSError as error:
-    raise InputError(f"{path} cannot be read: {error.strerror}. {hint}".strip()) from error
-  except (ValueError, RecursionError) as error:  # not JSON or UTF-8; thousands of brackets or of digits
-    raise InputError(f"{path} is damaged: it is not JSON ({error}). {hint}".strip()) from error
-  if problem := find_problem(value, shape):
-    raise InputError(f"{path} is damaged: {problem}. {hint}".strip())
+    value = json.loads(text)
+  except (ValueError, RecursionError) as error:  # not JSON, or a number of thousands of digits; thousands of brackets
+    raise InputError(f"{where} is damaged: it is not JSON ({error}). {hint}".strip()) from error
+  problem = find_problem(value, shape)
+  if not problem and _is_deep(value):
+    problem = f"it is nested more than {_MAX_DEPTH} deep"
+  if problem:
+    raise InputError(f"{where} is damaged: {problem}. {hint}".strip())
   return value
 
 
@@ -67,16 +83,16 @@ def find_problem(value: Any, shape: Any, where: str = "") -> str:
 
 
 def _find_in_object(value: dict, shape: dict, where: str) -> str:
+  named = {name: part for name, part in shape.items() if name is not str}
+  missing = [name for name in named if not name.endswith("?") and name not in value]
+  if missing:
+    return f"{where or 'it'} lacks {missing[0]!r}"
+  items = {name.removesuffix("?"): part for name, part in named.items() if name.removesuffix("?") in value}
   if str in shape:
-    items = [(name, shape[str]) for name in value]
-  else:
-    missing = [name for name in shape if not name.endswith("?") and name not in value]
-    if missing:
-      return f"{where or 'it'} lacks {missing[0]!r}"
-    items = [(name.removesuffix("?"), part) for name, part in shape.items() if name.removesuffix("?") in value]
+    items = dict.fromkeys(value, shape[str]) | items
   if not all(map(_is_plain, value)):
     return f"a name in {where or 'it'} holds half of a surrogate pair, which is no character"
-  problems = (find_problem(value[name], part, f"{where}.{name}" if where else name) for name, part in items)
+  problems = (find_problem(value[name], part, f"{where}.{name}" if where else name) for name, part in items.items())
   return next(filter(None, problems), "")
 
 
@@ -84,12 +100,27 @@ def _is_scalar(value: Any, shape: Any) -> bool:
   if shape is None or value is None:
     return shape is value
   if shape is float:
-    return type(value) is float or (type(value) is int and abs(value) < 2**63)
+    return math.isfinite(value) if type(value) is float else type(value) is int and abs(value) < 2**63
   return type(value) is shape and (shape is not int or -(2**63) <= value < 2**64)
 
 
 def _is_plain(value: Any) -> bool:
-  return not isinstance(value, str) or value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+  if isinstance(value, str):
+    try:
+      value.encode()
+    except UnicodeEncodeError:
+      return False
+  return True
+
+
+def _is_deep(value: Any) -> bool:
+  level = [value]
+  for _ in range(_MAX_DEPTH):
+    items = (part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list))
+    level = [item for part in items for item in part if isinstance(item, dict | list)]
+    if not level:
+      return False
+  return True
 
 
 def _describe(value: Any) -> str:
@@ -107,7 +138,3 @@ def _describe_shape(shape: Any) -> str:
   return (
     "an object" if isinstance(shape, dict) else "a list" if isinstance(shape, list) else _NAMES.get(shape, "a value")
   )
-
-
-def _refuse_constant(name: str):
-  raise ValueError(f"{name} is no number of JSON")

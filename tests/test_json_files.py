@@ -35,6 +35,8 @@ def test_a_value_of_the_shape(tmp_path, text):
     ("[" * 100_000, "not JSON"),
     ('{"a": ' + "9" * 5000 + "}", "not JSON"),
     (b"\xff{}", "not JSON"),
+    ('{"a": 1, "d": {"x": 1e999}}', "d.x is Infinity, not a number"),
+    ('{"a": 1, "deep": ' + "[" * 120 + "]" * 120 + "}", "nested more than 100 deep"),
   ],
 )
 def test_any_other_value_is_named(tmp_path, text, words):

@@ -35,6 +35,19 @@ ALLOWED = {
   "tools.planning": TRAINING | {"tasks", "commands"},
   "tools.benchmarking": TRAINING | {"tasks", "commands", "interop", "tools.planning"},
 }
+# Whatever else is read comes from the program itself, from the kernel, or from what Python has installed.
+READ_THEMSELVES = {
+  "albert_jax/files.py",
+  "albert_jax/json_files.py",
+  "albert_jax/data/text/pydoc.py",
+  "albert_jax/data/tokenizers/hf_check.py",
+  "albert_jax/lab/claims.py",
+  "albert_jax/lab/report.py",
+  "albert_jax/lab/spec.py",
+  "albert_jax/tools/benchmarking/job.py",
+  "albert_jax/tools/benchmarking/report.py",
+  "albert_jax/tools/benchmarking/timing.py",
+}
 MAX_LINES = 300
 MAX_FILES = 14  # in one folder of the package, __init__.py apart
 
@@ -85,6 +98,24 @@ def test_the_rules_have_no_circle():
     free = {room for room, below in ALLOWED.items() if room not in done and below <= done | {room}}
     assert free, f"a circle among {sorted(ALLOWED.keys() - done)}"
     done |= free
+
+
+def reads(path: Path) -> bool:
+  """Whether a file opens files to read their whole text, or parses JSON, by itself."""
+  for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+    if isinstance(node, ast.Call):
+      name = ast.unparse(node.func)
+      mode = next((arg.value for arg in node.args[1:2] if isinstance(arg, ast.Constant)), "r")
+      if name.endswith((".read_text", ".read_bytes")) or name in ("json.load", "json.loads"):
+        return True
+      if name == "open" and mode == "r":
+        return True
+  return False
+
+
+def test_files_of_users_are_read_in_one_place():
+  """files.py refuses what is no regular file, json_files.py what has another shape than the one that is declared."""
+  assert {str(path) for path in sources() if reads(path)} == READ_THEMSELVES
 
 
 def test_files_are_short():

@@ -1,7 +1,6 @@
 """Config records: made from the schema, checked against it, kept beside a run, and read back."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from albert_jax.config.fields import TASKS
 from albert_jax.config.schema import SCHEMA, fields_of
 from albert_jax.errors import InputError, unknown
 from albert_jax.files import new_file
+from albert_jax.json_files import read_json
 
 FILE = "config.json"
 
@@ -38,7 +38,7 @@ def split_lists(config: ml_collections.ConfigDict) -> None:
     if key in SCHEMA and isinstance(SCHEMA[key][0].default, tuple) and isinstance(value, list | tuple):
       texts = [str(item) if isinstance(item, int | float) else item for item in value]
       if len(texts) == 1 and isinstance(texts[0], str):
-        texts = texts[0].split(",")
+        texts = [text.strip() for text in texts[0].split(",")]
       set_key(config, key, tuple(texts))
 
 
@@ -89,12 +89,9 @@ def load_config(workdir: str) -> ml_collections.ConfigDict:
     InputError: it is not there, or damaged.
   """
   path = Path(workdir) / FILE
-  try:
-    record = json.loads(path.read_text(encoding="utf-8"))
-  except FileNotFoundError as error:
-    raise InputError(f"{path} does not exist: --workdir must be the folder of a run.") from error
-  except (ValueError, RecursionError) as error:
-    raise InputError(f"{path} is damaged ({error}): restore it, or start the run again elsewhere.") from error
+  if not path.exists():
+    raise InputError(f"{path} does not exist: --workdir must be the folder of a run.")
+  record = read_json(path, {}, hint="Restore it, or start the run again elsewhere.")
   try:
     config = ml_collections.ConfigDict(_with_earlier_meaning(record))
     check_config(config)
@@ -118,8 +115,8 @@ def adopt_earlier(config: ml_collections.ConfigDict, workdir: str, allowed: Sequ
     The values that were set, by key.
   """
   try:
-    record = _flatten(json.loads((Path(workdir) / FILE).read_text(encoding="utf-8")))
-  except (OSError, ValueError, RecursionError, AttributeError):
+    record = _flatten(read_json(Path(workdir) / FILE, {}))
+  except InputError:
     return {}  # no run, or one that `load_config` will refuse
   adopted, flat = {}, flatten(config)
   for key, field in fields_of(config.task, config.data.source).items():
@@ -132,10 +129,8 @@ def adopt_earlier(config: ml_collections.ConfigDict, workdir: str, allowed: Sequ
   return adopted
 
 
-def _with_earlier_meaning(record: Any) -> dict:
+def _with_earlier_meaning(record: dict) -> dict:
   """The record with the keys that its version did not have, and lists as tuples."""
-  if not isinstance(record, dict):
-    raise InputError("it is no record of a config.")
   flat = {key: tuple(value) if isinstance(value, list) else value for key, value in _flatten(record).items()}
   task, source = flat.get("task"), flat.get("data.source", "")
   if task in TASKS and isinstance(source, str):

@@ -196,7 +196,7 @@ _OPTIMIZER = {
   "floor": Field(0.0, "The last rate as a fraction of the peak.", low=0, high=1),
   "beta1": Field(0.9, "Decay of the first moment.", low=0, high=1),
   "beta2": Field(0.999, "Decay of the second moment.", low=0, high=1),
-  "epsilon": Field(1e-6, "Added to the root of the second moment.", above=0, high=1),
+  "epsilon": Field(1e-6, "Added to the root of the second moment.", low=1e-30, high=1),
   "weight_decay": Field(0.01, "Decoupled, scaled by the learning rate.", low=0, high=1e3),
   "clip_norm": Field(1.0, "Global norm of the gradient at most; 0 = no clipping.", low=0, high=1e9),
   "bias_correction": Field(False, "Adam's; the published recipes have none."),

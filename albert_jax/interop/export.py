@@ -20,7 +20,7 @@ from albert_jax.files import new_folder
 from albert_jax.interop.fields import albert_layout, config_fields
 from albert_jax.interop.model_card import model_card
 from albert_jax.interop.tensor_files import FILE as TENSORS_FILE
-from albert_jax.interop.tensor_names import entries, in_model, to_theirs, unshare
+from albert_jax.interop.tensor_names import entries, in_model, to_hf, unshare
 from albert_jax.messages import say
 from albert_jax.models.sizes import EncoderConfig
 from albert_jax.tasks.settings import encoder_config
@@ -104,7 +104,7 @@ def _tensors(params: Mapping, layout: tuple[int, int, int] | None, *, bare: bool
   family = "bert" if layout is None else "albert"
   flat = traverse_util.flatten_dict(dict(params), sep="/")
   return {
-    entry.name if bare else in_model(family, entry.name): np.ascontiguousarray(to_theirs(entry, flat[entry.path]))
+    entry.name if bare else in_model(family, entry.name): np.ascontiguousarray(to_hf(entry, flat[entry.path]))
     for entry in entries(family, params, inner=layout[1] if layout else 1)
   }
 

@@ -11,7 +11,7 @@ FAMILIES = ("albert", "bert")
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
 _ACTIVATION_NAMES = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 
-# ours → (theirs, what transformers takes where the field is absent: BERT's, ALBERT's)
+# our key → (Hugging Face's, what transformers takes where the field is absent: BERT's, ALBERT's)
 _SIZES = {
   "vocab_size": ("vocab_size", 30522, 30000),
   "width": ("hidden_size", 768, 4096),
@@ -25,6 +25,12 @@ _RATES = {
   "dropout": ("hidden_dropout_prob", 0.1, 0.0),
   "attention_dropout": ("attention_probs_dropout_prob", 0.1, 0.0),
 }
+
+# What `config.json` must be of, as far as it is read here.
+SHAPE = {f"{hf}?": int for hf, *_ in _SIZES.values()} | {f"{hf}?": float for hf, *_ in _RATES.values()}
+SHAPE |= {"embedding_size?": int, "inner_group_num?": int, "num_hidden_groups?": int, "layer_norm_eps?": float}
+SHAPE |= {"classifier_dropout?": (float, None), "classifier_dropout_prob?": (float, None), "hidden_act?": str}
+SHAPE |= {"architectures?": ([str], None), "problem_type?": (str, None), "id2label?": ({str: str}, None)}
 
 # Fields that change what a model computes, with the values that ours compute. Fields beyond these and the ones above
 # are let pass: they are of training, generation or tokenising, or leftovers of the original code (`pooler_type`,
@@ -57,10 +63,10 @@ def model_record(fields: Mapping[str, Any], file: str) -> dict[str, Any]:
   if epsilon != LAYER_NORM_EPSILON:
     raise InputError(f"{file}: layer_norm_eps is {epsilon!r}; our LayerNorms add {LAYER_NORM_EPSILON}, as published.")
   activation = fields.get("hidden_act", "gelu_new" if albert else "gelu")
-  if not isinstance(activation, str) or activation not in ACTIVATIONS:
+  if activation not in ACTIVATIONS:
     raise unknown(f"hidden_act in {file}", activation, ACTIVATIONS)
-  record = {ours: _size(fields, theirs, default[albert], file) for ours, (theirs, *default) in _SIZES.items()}
-  record |= {ours: _rate(fields, theirs, default[albert], file) for ours, (theirs, *default) in _RATES.items()}
+  record = {ours: _size(fields, hf, default[albert], file) for ours, (hf, *default) in _SIZES.items()}
+  record |= {ours: _rate(fields, hf, default[albert], file) for ours, (hf, *default) in _RATES.items()}
   record["embedding"] = _size(fields, "embedding_size", 128, file) if albert else record["width"]
   record["activation"] = ACTIVATIONS[activation]
   record["project_embeddings"] = albert  # transformers' ALBERT projects at E = H too
@@ -119,7 +125,7 @@ def albert_layout(table: sharing.Table) -> tuple[int, int, int] | None:
 def config_fields(model: Mapping[str, Any], layout: tuple[int, int, int] | None) -> dict[str, Any]:
   """`config.json` of a model: an ALBERT where there is a layout (layers, inner, groups), else a BERT."""
   fields = {"model_type": "bert" if layout is None else "albert", "dtype": "float32", "tie_word_embeddings": True}
-  fields |= {theirs: model[ours] for ours, (theirs, *_) in (_SIZES | _RATES).items()}
+  fields |= {hf: model[ours] for ours, (hf, *_) in (_SIZES | _RATES).items()}
   fields |= {"hidden_act": _ACTIVATION_NAMES[model["activation"]], "layer_norm_eps": LAYER_NORM_EPSILON}
   dropout = model.get("classifier_dropout", 0.1)
   if layout is None:
@@ -135,14 +141,14 @@ def labels_of(fields: Mapping[str, Any], outputs: int, file: str) -> tuple[tuple
   if problem == "multi_label_classification":
     raise InputError(f"{file}: problem_type is {problem!r}; only one label an example can be read.")
   names = fields.get("id2label") or {str(i): f"LABEL_{i}" for i in range(outputs)}
-  if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(outputs))):
+  if sorted(names) != sorted(map(str, range(outputs))):
     raise InputError(f"{file}: id2label must name the classifier's outputs 0 … {outputs - 1}, it is {str(names)[:80]}.")
-  if len(set(map(str, names.values()))) < outputs:
+  if len(set(names.values())) < outputs:
     raise InputError(f"{file}: id2label gives two outputs the same name; each class needs one of its own.")
   regression = problem == "regression" or (problem is None and outputs == 1)
   if regression and outputs != 1:
     raise InputError(f"{file}: a regression to {outputs} numbers; only one can be read.")
-  return tuple(str(names[str(i)]) for i in range(outputs)), regression
+  return tuple(names[str(i)] for i in range(outputs)), regression
 
 
 # Beyond these a config.json is damaged; a table with an entry for each layer would fill the memory.
@@ -151,13 +157,13 @@ _LARGEST = {"num_hidden_layers": 10_000, "inner_group_num": 10_000, "num_hidden_
 
 def _size(fields: Mapping[str, Any], name: str, default: int, file: str) -> int:
   value, largest = fields.get(name, default), _LARGEST.get(name, 2**31 - 1)
-  if type(value) is not int or not 1 <= value <= largest:
-    raise InputError(f"{file}: {name} is {value!r}, it must be a whole number from 1 to {largest}.")
+  if not 1 <= value <= largest:
+    raise InputError(f"{file}: {name} is {value}, it must be from 1 to {largest}.")
   return value
 
 
 def _rate(fields: Mapping[str, Any], name: str, default: float, file: str) -> float:
   value = fields.get(name, default)
-  if type(value) not in (int, float) or not 0 <= value < 1:
-    raise InputError(f"{file}: {name} is {value!r}, it must be a number in [0, 1).")
+  if not 0 <= value < 1:
+    raise InputError(f"{file}: {name} is {value}, it must be in [0, 1).")
   return float(value)

@@ -1,6 +1,7 @@
 """Reading a BERT or ALBERT in Hugging Face's format, and making a workdir of it."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from albert_jax.data.tokenizers.hf_folder import has_tokenizer, load_folder, sav
 from albert_jax.errors import InputError
 from albert_jax.files import new_folder
 from albert_jax.interop import fields as config_fields
-from albert_jax.interop.tensor_files import read_json, read_tensors
-from albert_jax.interop.tensor_names import entries, param_specs, part_modules, to_ours
+from albert_jax.interop.tensor_files import Header, read_headers, read_tensors
+from albert_jax.interop.tensor_names import Entry, entries, from_hf, param_specs, part_modules
+from albert_jax.json_files import read_json
 from albert_jax.tasks.settings import RUNTIME, encoder_config
 from albert_jax.training.step import TrainState
 
@@ -60,23 +62,27 @@ def read_huggingface(folder: str) -> HuggingFaceModel:
   """
   path = Path(folder)
   file = str(path / CONFIG_FILE)
-  fields = read_json(path / CONFIG_FILE)
+  fields = read_json(path / CONFIG_FILE, config_fields.SHAPE, hint="Fetch it again.")
   model = config_fields.model_record(fields, file)
   family = config_fields.family(fields, file)
-  tensors = _bare_names(read_tensors(path), family, file)
-  parts = [part for part, module in part_modules(family).items() if any(n.startswith(f"{module}.") for n in tensors)]
-  outputs = tensors["classifier.bias"].size if "classifier.bias" in tensors else 1
+  headers, copies = _bare_names(read_headers(path), family, file)
+  parts = [part for part, module in part_modules(family).items() if any(n.startswith(f"{module}.") for n in headers)]
+  outputs = math.prod(headers["classifier.bias"].shape) if "classifier.bias" in headers else 1
   head = _head(parts, outputs, fields, file)
   inner = config_fields.inner_and_groups(fields, file)[0] if family == "albert" else 1
   config = encoder_config(ml_collections.ConfigDict(model | RUNTIME))
-  params = _collect(tensors, param_specs(config, parts, outputs), family, inner, str(path))
+  specs = param_specs(config, parts, outputs)
+  table = entries(family, specs, inner=inner)
+  _check_tensors(headers, table, copies, str(path))
   labels, regression = config_fields.labels_of(fields, outputs, file) if head == "classify" else ((), False)
+  tensors = read_tensors(headers)
+  for copy, original in copies.items():
+    if not np.array_equal(tensors[copy], tensors[original]):
+      raise InputError(f"{file}: {copy} and {original} differ; our models have one of both, as published.")
+  params = _collect(tensors, table, specs)
   tokenizer = load_folder(folder) if has_tokenizer(folder) else None
-  if tokenizer is not None and tokenizer.vocab_size > model["vocab_size"]:
-    raise InputError(
-      f"{folder}: the tokenizer has {tokenizer.vocab_size} pieces, but vocab_size in {CONFIG_FILE} is "
-      f"{model['vocab_size']}: they are not of the same model."
-    )
+  if tokenizer is not None:
+    tokenizer.check_fits(model["vocab_size"], f"vocab_size in {file}")
   return HuggingFaceModel(model, params, head, labels, regression, tokenizer)
 
 
@@ -112,23 +118,22 @@ def _config(found: HuggingFaceModel, workdir: str) -> ml_collections.ConfigDict:
   return config
 
 
-def _bare_names(tensors: dict[str, np.ndarray], family: str, file: str) -> dict[str, np.ndarray]:
-  """The tensors by the names of a bare model of today, each once."""
-  bare: dict[str, np.ndarray] = {}
-  for name, tensor in tensors.items():
+def _bare_names(headers: Mapping[str, Header], family: str, file: str) -> tuple[dict[str, Header], dict[str, str]]:
+  """The tensors by the names of a bare model of today, and which of them are copies of which others."""
+  bare: dict[str, Header] = {}
+  for name, header in headers.items():
     new = name.removeprefix(f"{family}.")
     if ".LayerNorm." in new:  # the names of the original code, which early conversions kept
       new = new.replace(".gamma", ".weight").replace(".beta", ".bias")
     if new in bare:
       raise InputError(f"{file}: the files beside it hold {name} twice, under two names.")
-    bare[new] = tensor
+    bare[new] = header
   head = part_modules(family)["mlm"]
   tied = {f"{head}.decoder.weight": "embeddings.word_embeddings.weight", f"{head}.decoder.bias": f"{head}.bias"}
-  for copy, original in tied.items():
-    if copy in bare and not np.array_equal(bare[copy], bare.setdefault(original, bare[copy])):
-      raise InputError(f"{file}: {copy} and {original} differ; our models have one of both, as published.")
-    bare.pop(copy, None)
-  return bare
+  copies = {copy: original for copy, original in tied.items() if copy in bare}
+  for copy, original in copies.items():
+    bare.setdefault(original, bare[copy])  # files may leave out what they hold under another name
+  return bare, copies
 
 
 def _head(parts: Sequence[str], outputs: int, fields: Mapping[str, Any], file: str) -> str:
@@ -150,18 +155,18 @@ def _head(parts: Sequence[str], outputs: int, fields: Mapping[str, Any], file: s
   return "encoder"
 
 
-def _collect(tensors: Mapping[str, np.ndarray], specs: dict, family: str, inner: int, folder: str) -> dict:
-  """Our parameters from their tensors; every tensor is used, and every parameter filled."""
-  table = entries(family, specs, inner=inner)
-  wanted = {entry.name: entry for entry in table}
-  unexpected = [f"{name} {list(tensors[name].shape)} is unexpected" for name in tensors if name not in wanted]
-  missing = [f"{name} {list(wanted[name].shape)} is missing" for name in wanted if name not in tensors]
+def _check_tensors(headers: Mapping[str, Header], table: Sequence[Entry], copies: Mapping[str, str], folder: str):
+  """Every tensor is used, and every parameter filled; only then are tensors worth reading."""
+  wanted = {entry.name: entry.shape for entry in table}
+  wanted |= {copy: wanted[original] for copy, original in copies.items() if original in wanted}
+  unexpected = [f"{name} {list(headers[name].shape)} is unexpected" for name in headers if name not in wanted]
+  missing = [f"{name} {list(wanted[name])} is missing" for name in wanted if name not in headers]
   half = _LISTED // 2  # of both kinds some are shown: a prefix before all names makes every one missing and unexpected
   problems = [*missing[:half], *unexpected[:half], *missing[half:], *unexpected[half:]]
   problems += [
-    f"{name} is {list(tensors[name].shape)}, {CONFIG_FILE} asks for {list(entry.shape)}"
-    for name, entry in wanted.items()
-    if name in tensors and tensors[name].shape != entry.shape
+    f"{name} is {list(headers[name].shape)}, {CONFIG_FILE} asks for {list(shape)}"
+    for name, shape in wanted.items()
+    if name in headers and headers[name].shape != shape
   ]
   if problems:
     more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
@@ -169,12 +174,13 @@ def _collect(tensors: Mapping[str, np.ndarray], specs: dict, family: str, inner:
       f"{folder}: tensors and {CONFIG_FILE} do not agree: {'; '.join(problems[:_LISTED])}{more}. Fetch both again, or "
       "save the model anew with transformers."
     )
-  for name, tensor in tensors.items():
-    if not np.isfinite(tensor).all():
-      raise InputError(f"{folder}: the tensor {name} holds values that are not finite: fetch it again.")
+
+
+def _collect(tensors: Mapping[str, np.ndarray], table: Sequence[Entry], specs: dict) -> dict:
+  """Our parameters from tensors by their Hugging Face names."""
   flat = traverse_util.flatten_dict(specs, sep="/")
   params = {path: np.empty(spec.shape, np.float32) for path, spec in flat.items()}
   for entry in table:
     place = params[entry.path] if entry.group is None else params[entry.path][entry.group]
-    place[...] = to_ours(entry, tensors[entry.name], place.shape)
+    place[...] = from_hf(entry, tensors[entry.name], place.shape)
   return traverse_util.unflatten_dict(params, sep="/")

@@ -1,6 +1,5 @@
 """The model card of an exported model: what it is and how it was trained, from the files of its run."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from albert_jax.models import sharing
 from albert_jax.models.param import count
 from albert_jax.training.init_from import Pretrained
 from albert_jax.training.log.metrics import FILE as METRICS_FILE
+from albert_jax.training.log.metrics import records
 
 _PAIRS = {
   "sop": "Pairs of segments are labelled 0 in order, 1 swapped (`sentence_order_label`, `next_sentence_label`).",
@@ -91,11 +91,9 @@ def _training(config: ml_collections.ConfigDict) -> dict[str, Any]:
 def _last_metrics(path: Path, step: int | None) -> dict[str, dict[str, Any]]:
   """The metrics of each split that were written last, up to a step."""
   last: dict[str, dict[str, Any]] = {}
-  if path.exists():
-    for line in path.read_text(encoding="utf-8").splitlines():
-      record = json.loads(line)
-      if step is None or record["step"] <= step:
-        last[record.pop("split")] = record
+  for record in records(path):
+    if step is None or record["step"] <= step:
+      last[record.pop("split")] = record
   return {
     split: {key: value for key, value in record.items() if isinstance(value, (int, float))}
     for split, record in last.items()

@@ -1,6 +1,6 @@
 """A trained model from any folder that holds one: a run's workdir, or a Hugging Face folder."""
 
-import json
+import functools
 from pathlib import Path
 
 import jax
@@ -9,6 +9,7 @@ import numpy as np
 from albert_jax import config as config_files
 from albert_jax.errors import InputError
 from albert_jax.interop.huggingface import HuggingFaceModel, read_huggingface
+from albert_jax.json_files import read_json
 from albert_jax.models.param import path_name
 from albert_jax.training.init_from import Pretrained, pretrained_of_run
 
@@ -32,35 +33,28 @@ def open_pretrained(path: str, step: int | None = None) -> Pretrained:
 
 def is_huggingface(path: str) -> bool:
   """Whether a folder's `config.json` is Hugging Face's."""
-  file = Path(path) / config_files.FILE
-  try:
-    record = json.loads(file.read_text(encoding="utf-8"))
-  except OSError as error:
-    raise InputError(
-      f"{file} cannot be read ({error.strerror}): give a run's workdir or a Hugging Face folder."
-    ) from error
-  except ValueError as error:
-    raise InputError(f"{file} is not JSON ({error}).") from error
-  return isinstance(record, dict) and "model" not in record
+  return "model" not in read_json(
+    Path(path) / config_files.FILE, {}, hint="Give a run's workdir or a Hugging Face folder."
+  )
+
+
+def _place(path: str, params: dict, wanted: dict) -> dict:
+  """The parameters that a nested dict of shapes names, with its shardings."""
+  arrays = {path_name(where): array for where, array in jax.tree_util.tree_leaves_with_path(params)}
+  specs = {path_name(where): spec for where, spec in jax.tree_util.tree_leaves_with_path(wanted)}
+  problems = [
+    f"{name} is {arrays[name].shape}, the config asks for {spec.shape}"
+    for name, spec in specs.items()
+    if arrays[name].shape != spec.shape
+  ]
+  if problems:
+    raise InputError(f"{path} does not fit this config: {'; '.join(problems[:5])}.")
+  return jax.tree_util.tree_map_with_path(
+    lambda where, spec: jax.device_put(arrays[path_name(where)], spec.sharding), wanted
+  )
 
 
 def _pretrained_of_huggingface(path: str, found: HuggingFaceModel) -> Pretrained:
-  def restore(wanted: dict) -> dict:
-    leaves = {path_name(where): leaf for where, leaf in jax.tree_util.tree_leaves_with_path(found.params)}
-    problems = []
-
-    def place(where, spec):
-      array = leaves[path_name(where)]
-      if array.shape != spec.shape:
-        problems.append(f"{path_name(where)} is {array.shape}, the config asks for {spec.shape}")
-        return array
-      return jax.device_put(array, spec.sharding)
-
-    placed = jax.tree_util.tree_map_with_path(place, wanted)
-    if problems:
-      raise InputError(f"{path} does not fit this config: {'; '.join(problems[:5])}.")
-    return placed
-
   return Pretrained(
     path=str(path),
     task="pretrain" if found.head in ("pretrain", "mlm", "encoder") else found.head,
@@ -68,6 +62,6 @@ def _pretrained_of_huggingface(path: str, found: HuggingFaceModel) -> Pretrained
     labels=() if found.regression else found.labels,
     tokenizer=str(path) if found.tokenizer is not None else "",
     specs=jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, np.dtype(array.dtype)), found.params),
-    restore=restore,
+    restore=functools.partial(_place, path, found.params),
     about=f"{path}, Hugging Face",
   )

@@ -1,8 +1,8 @@
 """Reading a model's tensors from safetensors files, one or several; nothing else is opened."""
 
 import contextlib
-import json
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 import safetensors
 
 from albert_jax.errors import InputError
+from albert_jax.files import require_file
+from albert_jax.json_files import read_json
 from albert_jax.messages import say
 
 FILE = "model.safetensors"
@@ -20,44 +22,59 @@ _BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 _FLOATS = {"F32", "F16", "BF16"}
 
 
-def read_json(path: Path) -> dict[str, Any]:
-  """An object in a file.
+@dataclasses.dataclass(frozen=True)
+class Header:
+  """A tensor as the header of its file describes it, before anything of it is read.
 
-  Raises:
-    InputError: it cannot be read, or is no JSON object.
+  Attributes:
+    file: that holds it.
+    name: its name there.
+    dtype: as safetensors writes it, "F32".
+    shape: its dimensions.
   """
-  try:
-    value = json.loads(path.read_text(encoding="utf-8"))
-  except OSError as error:
-    raise InputError(f"{path} cannot be read ({error.strerror}).") from error
-  except ValueError as error:
-    raise InputError(f"{path} is not JSON ({error}). Fetch it again.") from error
-  if not isinstance(value, dict):
-    raise InputError(f"{path} holds no JSON object. Fetch it again.")
-  return value
+
+  file: Path
+  name: str
+  dtype: str
+  shape: tuple[int, ...]
 
 
-def read_tensors(folder: Path) -> dict[str, np.ndarray]:
-  """Every tensor by name, as float32; the constants that old files hold are left out.
+def read_headers(folder: Path) -> dict[str, Header]:
+  """What the files hold, by name; the constants that old files hold are left out.
 
   Raises:
     InputError: there are no safetensors, a file is missing or damaged, or a tensor has another dtype than floats.
   """
-  tensors: dict[str, np.ndarray] = {}
-  converted: set[str] = set()
+  headers: dict[str, Header] = {}
   for path, names in _files(folder).items():
     with _open(path) as file:
       stored = set(file.keys())
       if missing := sorted((names or stored) - stored):
         raise InputError(f"{path} lacks {_some(missing)}, which {INDEX} says it holds. Fetch both again.")
       for name in sorted(n for n in names or stored if not n.endswith(_BUFFERS)):
-        dtype = file.get_slice(name).get_dtype()
-        if dtype not in _FLOATS:
-          raise InputError(f"{path}: {name} is {dtype}; only {', '.join(sorted(_FLOATS))} can be read.")
-        converted |= {dtype} - {"F32"}
-        tensors[name] = file.get_tensor(name).astype(np.float32)
-  if converted:
-    say(f"{folder}: {' and '.join(sorted(converted))} became float32")
+        tensor = file.get_slice(name)
+        headers[name] = Header(path, name, tensor.get_dtype(), tuple(tensor.get_shape()))
+        if headers[name].dtype not in _FLOATS:
+          raise InputError(f"{path}: {name} is {headers[name].dtype}; only {', '.join(sorted(_FLOATS))} can be read.")
+  return headers
+
+
+def read_tensors(headers: Mapping[str, Header]) -> dict[str, np.ndarray]:
+  """The tensors of some headers as float32, under the same keys.
+
+  Raises:
+    InputError: a file cannot be read, or a tensor holds values that are not finite.
+  """
+  tensors: dict[str, np.ndarray] = {}
+  for path in {header.file: None for header in headers.values()}:
+    with _open(path) as file:
+      for key, header in headers.items():
+        if header.file == path:
+          tensors[key] = file.get_tensor(header.name).astype(np.float32)
+          if not np.isfinite(tensors[key]).all():
+            raise InputError(f"{path}: the tensor {header.name} holds values that are not finite: fetch it again.")
+  if converted := sorted({header.dtype for header in headers.values()} - {"F32"}):
+    say(f"{path.parent}: {' and '.join(converted)} became float32")
   return tensors
 
 
@@ -77,11 +94,8 @@ def _files(folder: Path) -> dict[Path, set[str] | None]:
 
 def _shards(folder: Path) -> dict[Path, set[str] | None]:
   index = folder / INDEX
-  weight_map = read_json(index).get("weight_map")
-  if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
-    raise InputError(f"{index} has no weight_map from tensors to files. Fetch it again.")
   shards: dict[Path, set[str] | None] = {}
-  for name, file in weight_map.items():
+  for name, file in read_json(index, {"weight_map": {str: str}}, hint="Fetch it again.")["weight_map"].items():
     shards.setdefault(_inside(folder, file, f"{index} names the file {file!r},"), set()).add(name)
   if missing := [path.name for path in shards if not path.exists()]:
     raise InputError(f"{folder} lacks {_some(missing)}, which {INDEX} names.")
@@ -103,6 +117,7 @@ def _inside(folder: Path, file: str, what: str) -> Path:
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Any]:
+  require_file(path)
   try:
     with safetensors.safe_open(path, framework="numpy") as file:
       yield file

@@ -72,13 +72,13 @@ _HEAD_PARTS = ("mlm", "pair", "classifier", "span")
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-  """One tensor of theirs.
+  """One tensor of Hugging Face's.
 
   Attributes:
     name: of the tensor, in a bare model.
     path: of our parameter that holds it, "encoder/attn/query/kernel".
     group: the entry of our parameter's leading axis, or None where it has none.
-    shape: of the tensor. Kernels of theirs are [outputs, inputs].
+    shape: of the tensor. Their kernels are [outputs, inputs].
   """
 
   name: str
@@ -110,17 +110,17 @@ def _entries(family: str, path: str, flat: Mapping, inner: int) -> Iterator[Entr
     module, leaf = path, "weight"
   suffix = "bias" if leaf == "bias" else "weight"
   if module not in _LAYERS[family]:
-    yield Entry(f"{_MODULES[family][module]}.{suffix}", path, None, _their_shape(path, flat, stacked=False))
+    yield Entry(f"{_MODULES[family][module]}.{suffix}", path, None, _hf_shape(path, flat, stacked=False))
     return
   for group in range(flat[path].shape[0]):
     layer = (
       f"albert_layer_groups.{group // inner}.albert_layers.{group % inner}" if family == "albert" else f"layer.{group}"
     )
     name = f"encoder.{layer}.{_LAYERS[family][module]}.{suffix}"
-    yield Entry(name, path, group, _their_shape(path, flat, stacked=True))
+    yield Entry(name, path, group, _hf_shape(path, flat, stacked=True))
 
 
-def _their_shape(path: str, flat: Mapping, *, stacked: bool) -> tuple[int, ...]:
+def _hf_shape(path: str, flat: Mapping, *, stacked: bool) -> tuple[int, ...]:
   shape = flat[path].shape[stacked:]
   if path.endswith("kernel"):
     outputs = int(np.prod(flat[path.replace("kernel", "bias")].shape[stacked:]))
@@ -128,13 +128,13 @@ def _their_shape(path: str, flat: Mapping, *, stacked: bool) -> tuple[int, ...]:
   return shape if path in _EMBEDDINGS else (int(np.prod(shape)),)
 
 
-def to_ours(entry: Entry, tensor: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-  """A tensor of theirs as (an entry of) our parameter, of the given shape."""
+def from_hf(entry: Entry, tensor: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+  """A Hugging Face tensor as (an entry of) our parameter, of the given shape."""
   return (tensor.T if entry.is_kernel else tensor).reshape(shape)
 
 
-def to_theirs(entry: Entry, array: np.ndarray) -> np.ndarray:
-  """Our parameter as the tensor of theirs that an entry names."""
+def to_hf(entry: Entry, array: np.ndarray) -> np.ndarray:
+  """Our parameter as the Hugging Face tensor that an entry names."""
   array = array if entry.group is None else array[entry.group]
   return array.reshape(entry.shape[::-1]).T if entry.is_kernel else array.reshape(entry.shape)
 
@@ -146,7 +146,7 @@ def in_model(family: str, name: str) -> str:
 
 
 def part_modules(family: str) -> dict[str, str]:
-  """The module of theirs that holds each part outside the encoder."""
+  """Hugging Face's module that holds each part outside the encoder."""
   return {"pooler": "pooler", **{part: _MODULES[family][part] for part in _HEAD_PARTS}}
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import jax
 import ml_collections
 
-from albert_jax.errors import Diverged
+from albert_jax.errors import Diverged, InputError
 from albert_jax.files import new_file
 from albert_jax.interop.pretrained import open_pretrained
+from albert_jax.json_files import read_json
 from albert_jax.lab.cost import open_program
 from albert_jax.messages import say
 from albert_jax.runtime.supervisor import NoticeBoard
@@ -78,10 +79,9 @@ def status(workdir: str | os.PathLike[str]) -> str:
 def read_done(workdir: str | os.PathLike[str]) -> dict:
   """The record of a finished run; {} while there is none, or where it cannot be read."""
   try:
-    record = json.loads((Path(workdir) / DONE).read_text(encoding="utf-8"))
-  except (OSError, ValueError):
+    return read_json(Path(workdir) / DONE, {})
+  except InputError:
     return {}
-  return record if isinstance(record, dict) else {}
 
 
 def temporary_bytes(program: Program, executables: Executables) -> int:

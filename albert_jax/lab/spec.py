@@ -19,6 +19,7 @@ from albert_jax.config.records import differences, flatten, is_free
 from albert_jax.config.schema import SCHEMA
 from albert_jax.errors import InputError, unknown
 from albert_jax.files import new_file
+from albert_jax.json_files import read_json
 
 FILE = "lab.json"
 MATCHES = ("shape", "params", "params_total", "flops", "time")
@@ -200,14 +201,10 @@ def read(workdir: str) -> dict:
     InputError: it is not there, or damaged.
   """
   path = Path(workdir) / FILE
-  try:
-    record = json.loads(path.read_text(encoding="utf-8"))
-    record["spec"]["arms"], record["plan"]["arms"]
-  except FileNotFoundError as error:
-    raise InputError(f"{path} does not exist: --workdir must be the folder of a lab.") from error
-  except (ValueError, KeyError, TypeError, RecursionError) as error:
-    raise InputError(f"{path} is damaged ({error!r}): start the lab again in this folder, with --lab.") from error
-  return record
+  if not path.exists():
+    raise InputError(f"{path} does not exist: --workdir must be the folder of a lab.")
+  shape = {"spec": {"arms": {str: object}}, "plan": {"arms": object}}
+  return read_json(path, shape, hint="Start the lab again in this folder, with --lab.")
 
 
 def check_same(lab: Lab, workdir: str) -> None:

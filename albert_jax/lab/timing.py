@@ -11,6 +11,7 @@ import ml_collections
 
 from albert_jax.errors import InputError
 from albert_jax.files import new_file
+from albert_jax.json_files import read_json
 from albert_jax.lab.cost import open_program
 from albert_jax.lab.runner import environment
 from albert_jax.messages import say
@@ -34,7 +35,7 @@ def step_seconds(configs: Mapping[str, ml_collections.ConfigDict], workdir: str)
   """
   path, here = Path(workdir) / FILE, environment()["device"]
   if path.exists():
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_json(path, {"device": str, "seconds": {str: float}}, hint="Remove it to measure again.")
     if record["device"] != here:
       raise InputError(f"{workdir} matches times of {record['device']}, this is {here}: go on there.")
     return record["seconds"]

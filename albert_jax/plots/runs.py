@@ -1,7 +1,6 @@
 """The curves of single runs, read from their workdirs."""
 
 import dataclasses
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import numpy as np
 from albert_jax.config import load_config
 from albert_jax.errors import InputError
 from albert_jax.plots import style
-from albert_jax.training.log.metrics import FILE
+from albert_jax.training.log.metrics import FILE, records
 
 METRICS = {
   "mlm_loss": "masked-LM loss (nats)",
@@ -65,15 +64,8 @@ def read_run(workdir: str) -> Run:
   config = load_config(workdir)
   path = Path(workdir) / FILE
   lines: dict[str, list[dict]] = {}
-  texts = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-  for number, text in enumerate(texts, 1):
-    if not text.endswith("\n"):
-      break  # the run is writing it
-    try:
-      line = json.loads(text)
-      lines.setdefault(line["split"], []).append(line)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-      raise InputError(f"{path}:{number} is no line of metrics ({error!r}): remove it.") from error
+  for line in records(path):
+    lines.setdefault(line["split"], []).append(line)
   if not lines:
     raise InputError(f"{path} holds no metrics yet: the first line comes after train.log_every steps.")
   name = os.path.basename(os.path.abspath(workdir))

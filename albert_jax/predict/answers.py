@@ -6,7 +6,7 @@ from typing import Any
 from albert_jax.data.finetuning.squad import Question
 from albert_jax.data.finetuning.windows import Windows, WindowSettings, make_windows
 from albert_jax.data.tokenizers.base import Tokenizer
-from albert_jax.predict.batches import Results
+from albert_jax.predict.inference import Results
 from albert_jax.predict.results import Answer
 from albert_jax.tasks.squad_answers import AnswerSettings, find_answers
 

@@ -8,7 +8,7 @@ import numpy as np
 from albert_jax.data.finetuning.encode import Sequences
 from albert_jax.data.tokenizers.base import Tokenizer
 from albert_jax.errors import InputError
-from albert_jax.predict.batches import Results, power_of_two
+from albert_jax.predict.inference import Results, power_of_two
 from albert_jax.predict.results import Filling
 
 # What marks a piece that begins a word (SentencePiece), or one that continues one (WordPiece).

@@ -11,12 +11,12 @@ class Method:
   Attributes:
     head: the module that it needs; "" = only the encoder.
     choice: whether the head must have been trained for multiple choice.
-    way_out: what to do about a model without it.
+    hint: what to do about a model without it.
   """
 
   head: str = ""
   choice: bool = False
-  way_out: str = ""
+  hint: str = ""
 
   def fits(self, heads: Collection[str], task: str) -> bool:
     """Whether a model with these heads, trained for a task, has the method."""
@@ -25,10 +25,10 @@ class Method:
 
 METHODS = {
   "encode": Method(),
-  "fill_mask": Method("mlm", way_out="Load a model as pretraining leaves it; fine-tuning drops the masked-LM head."),
+  "fill_mask": Method("mlm", hint="Load a model as pretraining leaves it; fine-tuning drops the masked-LM head."),
   "classify": Method(
-    "classifier", way_out="Train it: train.py --config=configs/text_classification.py --config.init_from={path}."
+    "classifier", hint="Train it: train.py --config=configs/text_classification.py --config.init_from={path}."
   ),
   "choose": Method("classifier", True, "Train it: train.py --config=configs/race.py --config.init_from={path}."),
-  "answer": Method("span", way_out="Train it: train.py --config=configs/squad.py --config.init_from={path}."),
+  "answer": Method("span", hint="Train it: train.py --config=configs/squad.py --config.init_from={path}."),
 }

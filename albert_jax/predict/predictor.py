@@ -27,13 +27,13 @@ from albert_jax.interop.pretrained import is_huggingface, open_pretrained
 from albert_jax.messages import say
 from albert_jax.models import sharing
 from albert_jax.models.param import count
-from albert_jax.predict import forwards
+from albert_jax.predict import inference
 from albert_jax.predict.answers import lay_windows, read_answers
-from albert_jax.predict.batches import Results, run
 from albert_jax.predict.fill_mask import encode_masked, read_fillings
+from albert_jax.predict.inference import Results, run
 from albert_jax.predict.methods import METHODS
 from albert_jax.predict.results import Answer, Choice, Label, make_choice, make_label
-from albert_jax.predict.texts import Text, as_list, split_pairs
+from albert_jax.predict.texts import Text, as_list, require_text, split_pairs
 from albert_jax.tasks.settings import RUNTIME, encoder_config
 from albert_jax.tasks.squad_answers import AnswerSettings
 from albert_jax.training.init_from import Pretrained
@@ -88,11 +88,7 @@ class Predictor:
       dtype: of the computation.
     """
     self.config = encoder_config(ml_collections.ConfigDict({**start.model, **RUNTIME, "dtype": dtype}))
-    if tokenizer.vocab_size > self.config.vocab_size:
-      raise InputError(
-        f"The tokenizer {tokenizer.path} has {tokenizer.vocab_size} pieces, but the model {start.path} knows "
-        f"{self.config.vocab_size}: take the one that it was trained with."
-      )
+    tokenizer.check_fits(self.config.vocab_size, f"the vocabulary of {start.path}")
     self.tokenizer, self.labels = tokenizer, start.labels
     self.heads = tuple(sorted(set(start.specs) - {"encoder"}))
     self.max_length = min(self.config.positions, data.get("max_length") or self.config.positions)
@@ -142,8 +138,8 @@ class Predictor:
       float32 [n, D]; [D] for one text.
     """
     texts, one = as_list(texts)
-    if pooling not in forwards.POOLINGS:
-      raise unknown("pooling", pooling, forwards.POOLINGS)
+    if pooling not in inference.POOLINGS:
+      raise unknown("pooling", pooling, inference.POOLINGS)
     if not texts:
       return np.zeros((0, self.config.width), np.float32)
     sequences = self._cut(encode_sequences(self.tokenizer, texts, None))
@@ -199,8 +195,11 @@ class Predictor:
       question: is joined to each option, or has it filled into its blank, `_`.
     """
     self._require("choose")
-    if isinstance(options, str) or not options:
-      raise InputError(f"options must be a list of at least one text, not {options!r}.")
+    options, one = as_list(options)
+    if one or not options:
+      raise InputError(f"options must be a list of at least one text, not {options[0] if one else options!r}.")
+    for text in (context, question):
+      require_text(text)
     seconds = [join_option(question, option) if question else option for option in options]
     whole = encode_sequences(self.tokenizer, [context] * len(options), seconds)
     cut = truncate_first(whole, self.max_length, self._data.get("max_question") or self.max_length)
@@ -250,7 +249,7 @@ class Predictor:
   def _require(self, name: str) -> None:
     if name not in self.methods:
       raise InputError(
-        f"{self._path} cannot {name}, only {', '.join(self.methods)}. {METHODS[name].way_out.format(path=self._path)}"
+        f"{self._path} cannot {name}, only {', '.join(self.methods)}. {METHODS[name].hint.format(path=self._path)}"
       )
 
   def _cut(self, whole: Sequences) -> Sequences:
@@ -281,17 +280,17 @@ class Predictor:
       )
 
   @functools.cached_property
-  def _encode(self) -> forwards.Forward:
-    return forwards.make_encode(self.config)
+  def _encode(self) -> inference.Forward:
+    return inference.make_encode(self.config)
 
   @functools.cached_property
-  def _fill(self) -> forwards.Forward:
-    return forwards.make_fill(self.config, self.tokenizer.vocab_size)
+  def _fill(self) -> inference.Forward:
+    return inference.make_fill(self.config, self.tokenizer.vocab_size)
 
   @functools.cached_property
-  def _classify(self) -> forwards.Forward:
-    return forwards.make_classify(self.config, self.params["classifier"]["bias"].shape[0])
+  def _classify(self) -> inference.Forward:
+    return inference.make_classify(self.config, self.params["classifier"]["bias"].shape[0])
 
   @functools.cached_property
-  def _span(self) -> forwards.Forward:
-    return forwards.make_span(self.config)
+  def _span(self) -> inference.Forward:
+    return inference.make_span(self.config)

@@ -21,11 +21,12 @@ def as_list(texts: T | Sequence[T], kinds: type | tuple[type, ...] = str) -> tup
     if not isinstance(text, kinds):
       raise InputError(f"A text must be a string, not {text!r}.")
     for part in text if isinstance(text, tuple) else (text,):
-      _check_characters(part)
+      require_text(part)
   return listed, one
 
 
-def _check_characters(text: object) -> None:
+def require_text(text: object) -> None:
+  """Raises InputError for what is no string, or holds what is no character."""
   if not isinstance(text, str):
     raise InputError(f"A text must be a string, not {text!r}.")
   try:

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 
 from albert_jax.errors import InputError
+from albert_jax.files import require_file
 from albert_jax.messages import say
 from albert_jax.runtime import distributed
 
@@ -31,6 +32,8 @@ def locked(workdir: str) -> Iterator[None]:
     holder = None
     if jax.process_index() == 0:
       path.parent.mkdir(parents=True, exist_ok=True)
+      if path.exists():
+        require_file(path)
       file = stack.enter_context(path.open("a+", encoding="utf-8"))
       holder = _take(file)
     if distributed.value_of_first(holder is not None):

@@ -11,7 +11,12 @@ from albert_jax.tasks.span import SpanTask
 from albert_jax.training.init_from import SHAPE, Pretrained, fill_from_pretrained
 from albert_jax.training.task import Task
 
-TASKS = {"pretrain": PretrainTask, "classify": ClassifyTask, "choice": ChoiceTask, "span": SpanTask}
+TASKS: dict[str, type[Task]] = {
+  "pretrain": PretrainTask,
+  "classify": ClassifyTask,
+  "choice": ChoiceTask,
+  "span": SpanTask,
+}
 
 
 def make_task(config: ml_collections.ConfigDict) -> Task:
@@ -51,7 +56,7 @@ def resolve(config: ml_collections.ConfigDict, start: Pretrained | None) -> Pret
   return start
 
 
-def _task_class(config: ml_collections.ConfigDict) -> type:
+def _task_class(config: ml_collections.ConfigDict) -> type[Task]:
   if config.task not in TASKS:
     raise unknown("task", config.task, TASKS)
   return TASKS[config.task]

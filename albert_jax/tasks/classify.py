@@ -1,6 +1,6 @@
 """Classification of texts and of pairs of texts, and regression on them (arXiv 1810.04805, §4.1)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -23,6 +23,8 @@ from albert_jax.tasks.labelled import LabelledTask
 from albert_jax.tasks.losses import cross_entropy, fill, squared_error
 from albert_jax.tasks.predictions import write_table
 from albert_jax.training.task import Batch, Outputs, TaskData, Terms
+
+_SHOWN = 8  # classes in one line
 
 
 class ClassifyTask(LabelledTask):
@@ -93,6 +95,8 @@ class ClassifyTask(LabelledTask):
         f"data.regression is {regression} and data.labels is {self.labels}: a regression has no labels, and a "
         "classification needs them."
       )
+    if len(set(self.labels)) < len(self.labels):
+      raise InputError(f"data.labels names a class twice: {', '.join(self.labels)}.")
 
   def _predict(self, outputs: Outputs) -> np.ndarray:
     logits_XC = np.stack(outputs["logits"])
@@ -104,6 +108,10 @@ class ClassifyTask(LabelledTask):
 
   def _load(self) -> TaskData:
     splits = open_reader(self._data).read()
+    if self.labels:
+      for name, texts in {"train": splits.train, **splits.evaluations}.items():
+        _check_classes(name, texts.labels, len(self.labels))
+      say(f"train: {describe_classes(self.labels, splits.train.labels)}")
     tokenizer = self._open_tokenizer([*splits.train.first, *(splits.train.second or ())])
     train = self._make_rows("train", splits.train, tokenizer, shuffle=True)
     evaluations = {name: self._make_rows(name, texts, tokenizer) for name, texts in splits.evaluations.items()}
@@ -127,3 +135,18 @@ class ClassifyTask(LabelledTask):
 
   def _truncate(self, sequences: Sequences) -> Sequences:
     return truncate_longest(sequences, self.settings.max_length)
+
+
+def describe_classes(names: Sequence[str], labels: np.ndarray) -> str:
+  """One line on how many examples each class has; of many classes it shows the largest, and the smallest's size."""
+  counts = np.bincount(labels, minlength=len(names))
+  order = np.argsort(-counts, kind="stable") if len(names) > _SHOWN else range(len(names))
+  shown = ", ".join(f"{names[i]} {counts[i]:,}" for i in [*order][:_SHOWN])
+  more = f" and {len(names) - _SHOWN} more, the smallest with {counts.min():,}" if len(names) > _SHOWN else ""
+  return f"{len(names)} classes: {shown}{more}"
+
+
+def _check_classes(split: str, labels: np.ndarray, classes: int) -> None:
+  if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+    wrong = labels[(labels < 0) | (labels >= classes)][0]
+    raise InputError(f"{split}: an example has the class {wrong}, but there are the classes 0 to {classes - 1}.")

@@ -147,9 +147,5 @@ class LabelledTask(abc.ABC):
     """The tokenizer that `data.tokenizer` names; one of the form `train:KIND:SIZE` is trained on the texts."""
     source = TextsSource(self._data.source, tuple(dict.fromkeys(texts)))
     tokenizer = resolve_tokenizer(self._data.tokenizer, source, self._data.cache_dir)
-    if tokenizer.vocab_size > self.encoder.vocab_size:
-      raise InputError(
-        f"The tokenizer {tokenizer.path} has {tokenizer.vocab_size} pieces, but model.vocab_size is "
-        f"{self.encoder.vocab_size}: take the tokenizer that the model was trained with."
-      )
+    tokenizer.check_fits(self.encoder.vocab_size, "model.vocab_size")
     return tokenizer

@@ -157,11 +157,7 @@ class PretrainTask:
       InputError: the text cannot be read, or the tokenizer has more pieces than the model.
     """
     directory, tokenizer = prepare_from_config(self._data)
-    if tokenizer.vocab_size > self.encoder.vocab_size:
-      raise InputError(
-        f"The tokenizer {tokenizer.path} has {tokenizer.vocab_size} pieces, but model.vocab_size is "
-        f"{self.encoder.vocab_size}: set it to at least the former."
-      )
+    tokenizer.check_fits(self.encoder.vocab_size, "model.vocab_size")
     vocabulary = Vocabulary.of(tokenizer)
     train, valid = open_examples(directory, "train"), open_examples(directory, "valid")
     train_rows = PretrainingRows(train, vocabulary, self.batch, shuffle=True)

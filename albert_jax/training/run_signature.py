@@ -13,6 +13,7 @@ import ml_collections
 from albert_jax.config.records import differences, is_free, load_config, save_config
 from albert_jax.errors import InputError, unknown
 from albert_jax.files import new_file
+from albert_jax.json_files import read_json
 from albert_jax.training.task import TaskData
 
 FILE = "fingerprints.json"
@@ -73,13 +74,8 @@ def _fingerprints(data: TaskData) -> dict[str, str]:
 
 def _load(workdir: str) -> dict[str, str]:
   path = Path(workdir) / FILE
-  try:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return {name: found[name] for name in _NAMES}
-  except FileNotFoundError:
+  if not path.exists():
     return {}  # every fingerprint differs
-  except (ValueError, KeyError, TypeError) as error:
-    raise InputError(
-      f"{path} is damaged ({error!r}): restore it; or, if the data is what it was, remove it and give "
-      f"--allow_changes={','.join(_NAMES)}"
-    ) from error
+  allow = f"--allow_changes={','.join(_NAMES)}"
+  hint = f"Restore it; or, if the data is what it was, remove it and give {allow}"
+  return read_json(path, dict.fromkeys(_NAMES, str), hint=hint)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jax
+import ml_collections
 import numpy as np
 
 from albert_jax.data.tokenizers.base import Tokenizer
@@ -65,6 +66,14 @@ class Task(Protocol):
 
   encoder: EncoderConfig
   losses: tuple[str, ...]
+
+  @classmethod
+  def resolve(cls, config: ml_collections.ConfigDict) -> None:
+    """Fills what a config leaves to the task and its data; InputError where that cannot be done."""
+
+  @classmethod
+  def from_config(cls, config: ml_collections.ConfigDict) -> "Task":
+    """Builds the task from a complete, checked config; InputError where its values do not fit each other."""
 
   def init(self, rng: jax.Array) -> Any:
     """New parameters, a nested dict of float32 arrays."""

@@ -70,6 +70,7 @@ def test_wrong_types_and_values_are_refused_by_name(key):
     ("optimizer.clip_norm", math.nan),
     ("optimizer.epsilon", math.nan),
     ("optimizer.epsilon", 0.0),
+    ("optimizer.epsilon", 1e-50),  # 0 in float32
     ("optimizer.beta2", 1.5),
     ("optimizer.name", "lam"),
     ("optimizer.schedule", "lineal"),
@@ -100,7 +101,7 @@ def test_an_unknown_key_is_named_with_the_nearest():
 
 
 @pytest.mark.parametrize(
-  ("given", "labels"), [((0, 1), ("0", "1")), (("pos,neg",), ("pos", "neg")), (("a", "b"), ("a", "b")), ((), ())]
+  ("given", "labels"), [((0, 1), ("0", "1")), (("pos, neg",), ("pos", "neg")), (("a", "b"), ("a", "b")), ((), ())]
 )
 def test_labels_of_the_command_line_are_a_list_of_texts(given, labels):
   config = get_config("glue").unlock()

@@ -70,8 +70,8 @@ class TestConfig:
       ({"auto_map": {"AutoModel": "code.Model"}}, "auto_map"),
       ({"tie_word_embeddings": False}, "tie_word_embeddings is False"),
       ({"hidden_act": "silu"}, 'Unknown hidden_act in .* "silu"'),
-      ({"hidden_act": ["gelu"]}, "Unknown hidden_act in "),
-      ({"hidden_size": "24"}, "hidden_size is '24', it must be a whole number"),
+      ({"hidden_act": ["gelu"]}, "hidden_act is a list, not text"),
+      ({"hidden_size": "24"}, 'hidden_size is "24", not a whole number'),
       ({"num_hidden_layers": 0}, "num_hidden_layers is 0"),
       ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob is 1.5"),
     ],
@@ -123,7 +123,9 @@ class TestConfig:
     set_fields(classifier, id2label={"0": "bad"})
     fails(classifier, "outputs 0 … 1, it is {'0': 'bad'}")
     set_fields(classifier, id2label=["bad", "good"])
-    fails(classifier, "outputs 0 … 1, it is")
+    fails(classifier, "id2label is a list, not an object")
+    set_fields(classifier, id2label={"0": "bad", "1": 3})
+    fails(classifier, "id2label.1 is 3, not text")
     set_fields(classifier, id2label={"0": "good", "1": "good"})
     fails(classifier, "two outputs the same name")
     set_fields(classifier, problem_type="multi_label_classification")
@@ -131,9 +133,9 @@ class TestConfig:
 
   def test_not_json(self, bert):
     (bert / "config.json").write_text("{")
-    fails(bert, "config.json is not JSON")
+    fails(bert, "config.json is damaged: it is not JSON")
     (bert / "config.json").write_text("[]")
-    fails(bert, "holds no JSON object")
+    fails(bert, "it is a list, not an object")
     (bert / "config.json").unlink()
     fails(bert, "cannot be read")
 
@@ -261,7 +263,7 @@ class TestFiles:
   @pytest.mark.parametrize("index", ["{}", '{"weight_map": {"a": 1}}', '{"weight_map": []}'])
   def test_index_without_a_map(self, sharded, index):
     (sharded / "model.safetensors.index.json").write_text(index)
-    fails(sharded, "has no weight_map")
+    fails(sharded, "index.json is damaged: .*weight_map")
 
   @pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"\x10\0\0\0\0\0\0\0{}"])
   def test_damaged_file(self, bert, content):
@@ -280,6 +282,12 @@ class TestFiles:
 
 
 class TestValues:
+  def test_names_and_shapes_are_compared_before_a_tensor_is_read(self, bert, monkeypatch):
+    """A file of another model is refused by its header, however large it is."""
+    set_fields(bert, intermediate_size=21)
+    monkeypatch.setattr("albert_jax.interop.huggingface.read_tensors", lambda headers: pytest.fail("tensors were read"))
+    fails(bert, r"intermediate.dense.bias is \[20\], config.json asks for \[21\]")
+
   @pytest.mark.parametrize("name", ["num_hidden_layers", "inner_group_num", "num_hidden_groups"])
   def test_sizes_that_would_fill_the_memory_are_refused(self, albert, name):
     set_fields(albert, **{name: 10**9})

@@ -240,6 +240,28 @@ def test_half_a_surrogate_pair_is_refused(encoder, texts):
     encoder.encode(texts)
 
 
+@pytest.mark.parametrize("bad", ["\ud800", "anna\udfff", 3, None])
+def test_every_method_refuses_what_is_no_text(load, bad):
+  filler, classifier = load("BertForMaskedLM"), load("BertForSequenceClassification")
+  chooser, reader = load("BertForMultipleChoice"), load("BertForQuestionAnswering")
+  for call in (
+    lambda: filler.encode(bad),
+    lambda: filler.fill_mask(bad),
+    lambda: filler.fill_mask(["[MASK]", bad]),
+    lambda: classifier.classify(bad),
+    lambda: classifier.classify([("anna", bad)]),
+    lambda: chooser.choose(bad, ["bell"]),
+    lambda: chooser.choose("anna", ["bell", bad]),
+    lambda: chooser.choose("anna", bad),
+    lambda: chooser.choose("anna", ["bell"], question=bad),
+    lambda: reader.answer(bad, "anna"),
+    lambda: reader.answer("anna", bad),
+    lambda: reader.answer(["anna"], [bad]),
+  ):
+    with pytest.raises(InputError, match=r"surrogate|string|options must be a list"):
+      call()
+
+
 @pytest.mark.parametrize("texts", [[("a", None)], [("a", 3)], [("a", "\ud800")]])
 def test_a_pair_is_two_texts(load, texts):
   with pytest.raises(InputError, match="text"):

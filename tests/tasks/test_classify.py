@@ -3,8 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from albert_jax.data.finetuning.types import LabelledTexts, Splits
 from albert_jax.errors import InputError
 from albert_jax.tasks import make_task, resolve
+from albert_jax.tasks.classify import describe_classes
 
 LOGITS = np.array([[2.0, 0.0], [0.0, 1.0], [5.0, 5.5]], np.float32)
 
@@ -124,6 +126,7 @@ def test_labels_are_found_in_the_data(make_config):
     ({"data.max_length": 65}, r"data\.max_length 65 is more than model\.positions 64"),
     ({"data.metrics": ("acc",)}, r'Unknown score in data\.metrics "acc"'),
     ({"data.regression": True}, r"data\.regression is True and data\.labels is \('0', '1'\)"),
+    ({"data.labels": ("0", "1", "0")}, r"data\.labels names a class twice: 0, 1, 0"),
     ({"data.source": "gleu:sst2"}, r'Unknown data\.source "gleu:sst2"'),
     ({"data.length_multiple": 0}, r"data\.length_multiple must be at least 1"),
     ({"model.vocab_size": 119}, r"has 120 pieces, but model\.vocab_size is 119: take the tokenizer that the model"),
@@ -146,3 +149,27 @@ def test_a_classification_needs_its_labels(make_config):
     make_task(config)
   resolve(config, None)
   assert make_task(config).labels == ("bad", "good")
+
+
+def test_the_classes_are_shown_with_their_counts(make_config, capsys):
+  make_task(make_config("glue", "sst2")).load_data()
+  shown = [line for line in capsys.readouterr().err.splitlines() if "classes" in line]
+  assert len(shown) == 1
+  zeros, ones = (int(part.split()[-1]) for part in shown[0].split(": ")[-1].split(", "))
+  assert zeros + ones == 640
+  assert describe_classes(("no", "yes", "maybe"), np.array([1, 0, 1])) == "3 classes: no 1, yes 2, maybe 0"
+  many = describe_classes([f"c{i}" for i in range(150)], np.repeat(np.arange(150), np.arange(1, 151)))
+  assert many == "150 classes: " + ", ".join(f"c{i} {i + 1}" for i in range(149, 141, -1)) + (
+    " and 142 more, the smallest with 1"
+  )
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_label_that_is_no_class_never_reaches_the_devices(make_config, monkeypatch, label):
+  """As TFDS marks what has no label."""
+  texts = LabelledTexts(["a", "b"], None, np.array([0, 1], np.int32))
+  wrong = LabelledTexts(["a"], None, np.array([label], np.int32))
+  task, splits = make_task(make_config("glue", "sst2")), Splits(texts, {"valid": wrong}, {})
+  monkeypatch.setattr("albert_jax.data.finetuning.glue.GlueFiles.read", lambda self: splits)
+  with pytest.raises(InputError, match=f"valid: an example has the class {label}"):
+    task.load_data()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from albert_jax.data.text.base import digest
 from albert_jax.errors import InputError
+from albert_jax.files import require_file
 from albert_jax.json_files import read_json
 
 METADATA = "metadata.json"
@@ -84,8 +85,7 @@ def check_file(directory: Path, name: str, metadata: dict) -> Path:
   """
   path = Path(directory) / name
   expected = metadata.get("files", {}).get(name)
-  if path.exists() and not path.is_file():
-    raise InputError(f"{path} is not a regular file. {REBUILD}")
+  require_file(path, hint=REBUILD)
   try:
     actual = expected and _sha256(path)
   except OSError as error:

@@ -1,14 +1,11 @@
 """SQuAD 1.1 and 2.0 (arXiv 1606.05250, 1806.03822): questions on passages, from the official files or from TFDS."""
 
 import dataclasses
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from albert_jax.data.finetuning.tables import read_text
 from albert_jax.data.finetuning.tfds import read_tfds_split
 from albert_jax.errors import InputError
+from albert_jax.json_files import read_json
 from albert_jax.messages import say
 
 _FILES = {  # by version and split, the official name first
@@ -17,6 +14,8 @@ _FILES = {  # by version and split, the official name first
   (2, "train"): ("train-v2.0.json", "train-v2.json"),
   (2, "dev"): ("dev-v2.0.json", "dev-v2.json"),
 }
+_QUESTION = {"id": str, "question": str, "is_impossible?": bool, "answers?": [{"text": str, "answer_start": int}]}
+_SHAPE = {"data": [{"paragraphs": [{"context": str, "qas": [_QUESTION]}]}]}
 _TFDS = {1: "squad/v1.1", 2: "squad/v2.0"}
 
 
@@ -75,51 +74,20 @@ def read_squad_file(path: Path) -> list[Question]:
   """The questions of one file, in its order.
 
   Raises:
-    InputError: the file cannot be read, is no JSON, or lacks a key.
+    InputError: the file cannot be read, or is not as SQuAD's files are.
   """
-  try:
-    document = json.loads(read_text(path))
-  except json.JSONDecodeError as error:
-    raise InputError(f"{path} is not JSON ({error}).") from error
-  return list(_walk(_Node(path, "", document)))
-
-
-class _Node:
-  """A place in a JSON document, which knows its path for the sake of messages."""
-
-  def __init__(self, file: Path, place: str, value: Any):
-    self.file, self.place, self.value = file, place, value
-
-  def items(self, key: str) -> Iterator["_Node"]:
-    """The elements of the list at `key`."""
-    for i, value in enumerate(self.get(key, list)):
-      yield _Node(self.file, f"{self._join(key)}[{i}]", value)
-
-  def get(self, key: str, kind: type, default: Any = None) -> Any:
-    """The value at `key`, which must be of the kind; without a default, it must be there."""
-    value = self.value.get(key, default) if isinstance(self.value, dict) else None
-    if value is None:
-      raise InputError(f"{self.file}: no {self._join(key)}; SQuAD's files are data, paragraphs, qas, answers.")
-    if not isinstance(value, kind):
-      raise InputError(f"{self.file}: {self._join(key)} must be {kind.__name__}, not {json.dumps(value)[:50]}.")
-    return value
-
-  def _join(self, key: str) -> str:
-    return f"{self.place}.{key}" if self.place else key
-
-
-def _walk(root: _Node) -> Iterator[Question]:
-  for article in root.items("data"):
-    for paragraph in article.items("paragraphs"):
-      context = paragraph.get("context", str)
-      for question in paragraph.items("qas"):
-        impossible = question.get("is_impossible", bool, False)
-        answers = (
-          ()
-          if impossible
-          else tuple((a.get("text", str), a.get("answer_start", int)) for a in question.items("answers"))
-        )
-        yield Question(question.get("id", str), question.get("question", str), context, answers)
+  questions = []
+  for article in read_json(path, _SHAPE, hint="SQuAD's files are data, paragraphs, qas, answers.")["data"]:
+    for paragraph in article["paragraphs"]:
+      for record in paragraph["qas"]:
+        if record.get("is_impossible"):
+          answers = ()
+        elif "answers" in record:
+          answers = tuple((answer["text"], answer["answer_start"]) for answer in record["answers"])
+        else:
+          raise InputError(f"{path}: the question {record['id']!r} has no answers, and is not marked is_impossible.")
+        questions.append(Question(record["id"], record["question"], paragraph["context"], answers))
+  return questions
 
 
 def _find(version: int, split: str, directory: Path) -> Path:

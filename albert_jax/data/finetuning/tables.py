@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,9 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from albert_jax.errors import InputError
-from albert_jax.json_files import find_problem
+from albert_jax.files import read_text
+from albert_jax.json_files import find_problem, parse_json
 from albert_jax.messages import say
 
+# What stands for a missing value where programs write tables; pandas reads each of them as one.
+_MISSING = {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"}
+_MISSING |= {"<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
 Row = tuple[int, list[str]]  # number of the line, values
 
 
@@ -53,7 +56,7 @@ def read_table(
   Raises:
     InputError: the file cannot be read, is not UTF-8, is damaged or has no rows, or a column is missing.
   """
-  text = read_text(path)
+  text = read_text(path, hint="Check the path.")
   if path.suffix == ".jsonl":
     return _require_rows(_read_objects(path, text, columns))
   rows = _csv_rows(path, text) if path.suffix == ".csv" else _tsv_rows(text)
@@ -81,20 +84,43 @@ def read_table(
   return _require_rows(Table(path, found, [line for line, _ in kept]))
 
 
-def read_text(path: Path) -> str:
-  """A file's text, without a byte order mark.
+def find_classes(table: Table, column: str) -> tuple[str, ...]:
+  """The different values of a column, sorted: the classes of a set that does not name them.
 
   Raises:
-    InputError: it cannot be read, or is not UTF-8.
+    InputError: a value is missing, there are fewer than two, or two can only be the same class, written differently.
   """
+  values = table.columns[column]
+  classes = tuple(sorted(set(values)))
+  alike: dict[str | float, str] = {}
+  for value in classes:
+    line = table.lines[values.index(value)]
+    meaning = _meaning(value)
+    if value.strip() in _MISSING or meaning != meaning:
+      raise InputError(
+        f"{table.path}:{line}: no label in column {column!r}, but {value!r}: fill it in, leave the row out, or name "
+        "the classes, as in --config.data.labels=LABEL,LABEL."
+      )
+    other = alike.setdefault(meaning, value)
+    if other != value:
+      raise InputError(
+        f"{table.path}: the labels {other!r} (line {table.lines[values.index(other)]}) and {value!r} (line {line}) in "
+        f"column {column!r} differ only in how they are written: write one of them, or name the classes, as in "
+        "--config.data.labels=LABEL,LABEL."
+      )
+  if len(classes) < 2:
+    raise InputError(
+      f"{table.path}: every label in column {column!r} is {classes[0]!r}; a classifier needs two labels or more."
+    )
+  return classes
+
+
+def _meaning(label: str) -> str | float:
+  """What labels have in common that programs and people write differently: 1, 1.0 and 01; Yes and yes."""
   try:
-    content = path.read_bytes()
-  except OSError as error:
-    raise InputError(f"{path} cannot be read ({error.strerror}): check the path.") from error
-  try:
-    return content.decode("utf-8-sig")
-  except UnicodeDecodeError as error:
-    raise InputError(f"{path} is not UTF-8 at byte {error.start}: convert it, as with iconv.") from error
+    return float(label)
+  except ValueError:
+    return label.strip().casefold()
 
 
 def find_labels(table: Table, column: str, labels: Sequence[str]) -> np.ndarray:
@@ -153,23 +179,16 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
 
 def _read_objects(path: Path, text: str, columns: Sequence[str]) -> Table:
   table = Table(path, {column: [] for column in columns}, [])
+  shape = dict.fromkeys(columns, (str, float, bool))
   for number, line in enumerate(text.split("\n"), start=1):
     if not line.strip():
       continue
-    try:
-      record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-      raise InputError(f"{path}:{number}: not JSON ({error}).") from error
-    if "\\u" in line and (problem := find_problem(record, {str: object})):
-      raise InputError(f"{path}:{number}: {problem}.")
-    if not isinstance(record, dict):
-      raise InputError(f"{path}:{number}: not a JSON object.")
+    where = f"{path}:{number}"
+    record = parse_json(line, {}, where=where, hint="A .jsonl file holds one object a line.")
+    if problem := find_problem(record, shape):
+      raise InputError(f"{where}: {problem}; its keys are {', '.join(record)}.")
     for column in columns:
-      value = record.get(column)
-      if not isinstance(value, str | int | float):
-        problem = f"{column!r} is not text or a number" if column in record else f"no key {column!r}"
-        raise InputError(f"{path}:{number}: {problem}; its keys are {', '.join(record)}.")
-      table.columns[column].append(str(value))
+      table.columns[column].append(str(record[column]))
     table.lines.append(number)
   return table
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from albert_jax.data.finetuning.tables import Table, find_labels, find_scores, read_table
+from albert_jax.data.finetuning.tables import Table, find_classes, find_labels, find_scores, read_table
 from albert_jax.data.finetuning.types import LabelledTexts, Reader, Splits
 from albert_jax.data.random import permute
 from albert_jax.errors import InputError
@@ -44,20 +44,11 @@ class TextFiles(Reader):
     """The names of the classes; none in a regression.
 
     Raises:
-      InputError: there are fewer than two, or a row has none.
+      InputError: there are fewer than two, a row has none, or two are the same but for how they are written.
     """
     if self.regression or self.labels:
       return tuple(self.labels)
-    table = self._table(self.train)
-    found = tuple(sorted(set(table.columns[self.label])))
-    if "" in found:
-      line = table.lines[table.columns[self.label].index("")]
-      raise InputError(f"{table.path}:{line}: no label in column {self.label!r}; fill it in, or leave the row out.")
-    if len(found) < 2:
-      raise InputError(
-        f"{self.train}: every label in column {self.label!r} is {found[0]!r}; a classifier needs two labels or more."
-      )
-    return found
+    return find_classes(self._table(self.train), self.label)
 
   def read(self) -> Splits:
     """Reads the files.

@@ -5,6 +5,9 @@ import numpy as np
 from albert_jax.data.examples.chunks import SPECIALS, find_cuts
 from albert_jax.data.examples.reader import ExampleBatch
 from albert_jax.data.pretraining.spec import Vocabulary
+from albert_jax.errors import InputError
+
+SPECIAL_IDS = 5  # the first ids of a made-up vocabulary: [PAD], [UNK], [CLS], [SEP], [MASK]
 
 
 class MemoryExamples:
@@ -68,12 +71,18 @@ def make_synthetic_examples(
     ends = np.cumsum(np.clip(rng.lognormal(3.1, 0.5, room).astype(int), 3, room))
     stop = ends[np.searchsorted(ends, room)] if rng.random() < full else rng.integers(1, room)
     lengths = np.diff(np.minimum(ends, stop), prepend=0)
-    chunks.append([rng.integers(5, vocab_size, n).tolist() for n in lengths if n])
+    chunks.append([rng.integers(SPECIAL_IDS, vocab_size, n).tolist() for n in lengths if n])
   return MemoryExamples(chunks, documents=[i // 4 for i in range(count)], max_length=max_length)
 
 
 def make_synthetic_vocabulary(size: int, *, seed: int = 0) -> Vocabulary:
-  """Makes a vocabulary in which three pieces of four begin a word, about as in English text."""
+  """Makes a vocabulary in which three pieces of four begin a word, about as in English text.
+
+  Raises:
+    InputError: there is no room for the special pieces and a word.
+  """
+  if size <= SPECIAL_IDS:
+    raise InputError(f"model.vocab_size={size}: random text needs {SPECIAL_IDS} special pieces and words beside them.")
   starts = np.random.default_rng(seed).random(size) < 0.75
   return Vocabulary(
     size=size,
@@ -81,6 +90,6 @@ def make_synthetic_vocabulary(size: int, *, seed: int = 0) -> Vocabulary:
     cls_id=2,
     sep_id=3,
     mask_id=4,
-    special_ids=tuple(range(5)),
+    special_ids=tuple(range(SPECIAL_IDS)),
     word_starts=starts,
   )

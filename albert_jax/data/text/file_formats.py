@@ -4,7 +4,6 @@ import bz2
 import csv
 import gzip
 import io
-import json
 import lzma
 import os
 import sys
@@ -13,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from albert_jax.errors import InputError
+from albert_jax.files import require_file
+from albert_jax.json_files import parse_json
 
 Numbered = Iterator[tuple[int, str]]  # (number of the row or document, text)
 
@@ -52,6 +53,7 @@ def read_documents(path: str, text_key: str) -> Numbered:
   Raises:
     InputError: the file is damaged, or not what its ending says, or has no such field.
   """
+  require_file(path)
   try:
     yield from READERS[split_name(path)[0]](path, text_key)
   except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError, zlib.error) as e:
@@ -112,12 +114,7 @@ def _read_jsonl(path: str, text_key: str) -> Numbered:
     if not line.strip():
       continue
     where = f"{path}:{number + 1}"
-    try:
-      row = json.loads(line)
-    except (ValueError, RecursionError) as e:  # also a number of thousands of digits, and thousands of brackets
-      raise InputError(f"{where}: not JSON ({e}). A .jsonl file holds one JSON object a line.") from e
-    if not isinstance(row, dict):
-      raise InputError(f"{where}: a {type(row).__name__}, not a JSON object such as {{{text_key!r}: ...}}.")
+    row = parse_json(line, {}, where=where, hint=f"A .jsonl file holds one object a line, such as {{{text_key!r}: …}}.")
     yield from _document(number, _field(row, text_key, where), where)
 
 

@@ -6,9 +6,11 @@ import functools
 import importlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from albert_jax.data.text.base import Source, digest
 from albert_jax.errors import InputError
+from albert_jax.files import require_file
 from albert_jax.messages import say
 
 ROWS_PER_SHARD = 10_000
@@ -86,6 +88,9 @@ def open_builder(name: str):
 def _open_folder(folder: str):
   import tensorflow_datasets as tfds  # slow to import, and no other source needs it
 
+  for path in sorted(Path(folder).iterdir()):
+    if not path.is_dir():
+      require_file(path)
   try:
     return tfds.builder_from_directory(folder)
   except Exception as e:  # TFDS has no common class for what it cannot read

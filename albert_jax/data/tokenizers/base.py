@@ -55,6 +55,22 @@ class Tokenizer(abc.ABC):
   def __reduce__(self):
     return type(self), (self.content, self.path, self.lowercase)
 
+  def check_fits(self, vocab_size: int, name: str) -> None:
+    """Checks that a model has an embedding for every piece; ids beyond its table would be clamped without a word.
+
+    Args:
+      vocab_size: rows of the table.
+      name: of that size, for the message.
+
+    Raises:
+      InputError: there are more pieces.
+    """
+    if self.vocab_size > vocab_size:
+      raise InputError(
+        f"The tokenizer {self.path} has {self.vocab_size} pieces, but {name} is {vocab_size}: take the tokenizer that "
+        "the model was trained with, or give a new model that size."
+      )
+
   def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
     """The ids of a text, without [CLS] and [SEP].
 

@@ -24,7 +24,7 @@ from albert_jax.data.tokenizers.hf_json import COMMA_PENALTY, ends_in_digit_comm
 from albert_jax.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from albert_jax.data.tokenizers.wordpiece import WordPieceTokenizer
 from albert_jax.errors import InputError
-from albert_jax.files import new_folder
+from albert_jax.files import new_folder, read_bytes
 from albert_jax.json_files import read_json
 
 FOLDER = "tokenizer"  # of a workdir
@@ -67,7 +67,7 @@ def load_folder(folder: str, *, lowercase: bool | None = None) -> Tokenizer:
     lower = "Lowercase" in {step["type"] for step in normalizers(definition)}
     check_definition(definition, file.parent / DEFINITION, make, lowercase=lower)
   said = _lowercase(make, settings, definition, file.parent)
-  content = _made_of(definition, file, make) if file.name == DEFINITION else file.read_bytes()
+  content = _made_of(definition, file, make) if file.name == DEFINITION else read_bytes(file)
   tokenizer = make(content, str(file), said if lowercase is None else lowercase)
   added = ((token["id"], token["content"]) for token in definition.get("added_tokens") or ())
   check_added_ids(added, file.parent / DEFINITION, tokenizer)
@@ -111,7 +111,7 @@ def _vocabulary(folder: Path) -> Path | None:
   """The file to read the vocabulary from."""
   models = sorted(folder.glob("*.model"))
   for path in (*(folder / name for name in _FILES.values()), *models[:1], folder / DEFINITION):
-    if path.is_file():
+    if path.exists():
       return path
   return None
 

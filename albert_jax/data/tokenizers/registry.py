@@ -11,7 +11,7 @@ from albert_jax.data.tokenizers.hf_folder import DEFINITION, load_folder
 from albert_jax.data.tokenizers.sentencepiece import SentencePieceTokenizer, train_sentencepiece
 from albert_jax.data.tokenizers.wordpiece import WordPieceTokenizer, train_wordpiece
 from albert_jax.errors import InputError, unknown
-from albert_jax.files import new_file
+from albert_jax.files import new_file, read_bytes
 from albert_jax.messages import say
 
 TRAINING_VERSION = 1  # raise it when the same text gives another vocabulary
@@ -36,14 +36,7 @@ def load_tokenizer(path: str, *, lowercase: bool | None = None) -> Tokenizer:
       f"{path!r} is no tokenizer. Give a SentencePiece model (.model), a WordPiece vocabulary (.txt), a folder with "
       "one in Hugging Face's layout, or how to train one, as in train:sentencepiece:4096."
     )
-  if os.path.exists(path) and not os.path.isfile(path):
-    raise InputError(f"Tokenizer {path!r} is not a regular file.")
-  try:
-    with open(path, "rb") as f:
-      content = f.read()
-  except OSError as e:
-    raise InputError(f"Tokenizer {path!r} cannot be read ({e.strerror}). Check the path.") from e
-  return make(content, path, lowercase)
+  return make(read_bytes(path, hint="Check the path of the tokenizer."), path, lowercase)
 
 
 def train_tokenizer(

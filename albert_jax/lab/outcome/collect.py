@@ -1,6 +1,5 @@
 """The results of a lab as one record, a pure function of the files of its runs: what `results.json` holds."""
 
-import json
 import math
 import statistics
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from typing import Any
 
 import ml_collections
 
+from albert_jax.json_files import read_json
 from albert_jax.lab.outcome import compare, curves, phi
 from albert_jax.lab.outcome.compare import ArmRuns
 from albert_jax.lab.outcome.runs import Finished, ResultsByFolder, read_finished
@@ -183,7 +183,7 @@ def read_analyses(workdir: str, lab: Lab) -> dict[str, dict]:
   for name in lab.arms:
     paths = sorted((Path(workdir) / ANALYSIS / name).glob("seed=*.json"))
     if paths:
-      found[name] = json.loads(paths[0].read_text(encoding="utf-8"))
+      found[name] = read_json(paths[0], {}, hint="Run the analysis of the arm again.")
   return found
 
 

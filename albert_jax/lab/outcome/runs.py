@@ -1,12 +1,12 @@
 """Reads the runs of a lab from their files: how each ended, its evaluations, its speed."""
 
 import dataclasses
-import json
 import math
 import statistics
 from pathlib import Path
 
 from albert_jax.errors import InputError
+from albert_jax.json_files import read_json
 from albert_jax.lab.plan import RUNS
 from albert_jax.lab.runner import DONE, FINISHED, read_done
 from albert_jax.lab.spec import Lab
@@ -68,8 +68,8 @@ def read_finished(folder: Path) -> Finished | None:
   if "status" not in done:
     return None
   try:
-    data = str(json.loads((folder / FINGERPRINTS).read_text(encoding="utf-8")).get("data", ""))
-  except (OSError, ValueError, AttributeError):
+    data = read_json(folder / FINGERPRINTS, {"data": str})["data"]
+  except InputError:
     data = ""
   return Finished(done, [line for line in records(folder / FILE) if isinstance(line, dict)], data)
 

@@ -11,14 +11,13 @@ import numpy as np
 from albert_jax.data.loader import Batch
 from albert_jax.data.pretraining.rows import PretrainingRows
 from albert_jax.data.pretraining.spec import BatchSettings
-from albert_jax.data.pretraining.synthetic import MemoryExamples, make_synthetic_vocabulary
+from albert_jax.data.pretraining.synthetic import SPECIAL_IDS, MemoryExamples, make_synthetic_vocabulary
 from albert_jax.errors import InputError
 from albert_jax.tasks.pretrain import PretrainTask
 from albert_jax.training.task import Rows, Task
 
 LENGTHS = ("full", "realistic", "data")
 _EXAMPLES = 4096
-_FIRST_WORD = 5  # of the synthetic vocabulary; the ids before it are special
 
 
 def make_rows(task: Task, lengths: str, seed: int = 0) -> Rows:
@@ -54,7 +53,7 @@ def make_examples(settings: BatchSettings, vocab_size: int, *, full: bool, seed:
   for length in rng.integers(shortest, longest + 1, _EXAMPLES):
     ends = np.cumsum(np.maximum(rng.lognormal(3.1, 0.5, length).astype(int), 3))
     ends = ends[ends < length] if ends[0] < length else [length // 2]  # two at least, for a pair
-    tokens = rng.integers(_FIRST_WORD, vocab_size, length)
+    tokens = rng.integers(SPECIAL_IDS, vocab_size, length)
     chunks.append([part.tolist() for part in np.split(tokens, ends)])
   return MemoryExamples(chunks, max_length=settings.max_length)
 

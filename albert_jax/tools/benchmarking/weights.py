@@ -11,7 +11,7 @@ import safetensors.numpy
 from albert_jax.errors import InputError
 from albert_jax.interop.fields import albert_layout, config_fields
 from albert_jax.interop.tensor_files import FILE as TENSORS_FILE
-from albert_jax.interop.tensor_names import entries, in_model, to_theirs
+from albert_jax.interop.tensor_names import entries, in_model, to_hf
 from albert_jax.models.sizes import EncoderConfig
 from albert_jax.tools.benchmarking.files import MODEL_FOLDER, load_gradient
 
@@ -42,7 +42,7 @@ def their_tensors(params: dict, encoder: EncoderConfig) -> dict[str, np.ndarray]
   family = "bert" if groups is None else "albert"
   flat = {"/".join(entry.key for entry in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
   return {
-    in_model(family, entry.name): np.ascontiguousarray(to_theirs(entry, np.asarray(flat[entry.path])))
+    in_model(family, entry.name): np.ascontiguousarray(to_hf(entry, np.asarray(flat[entry.path])))
     for entry in entries(family, params, inner=groups[1] if groups else 1)
   }
 

@@ -15,12 +15,14 @@ import numpy as np
 import tqdm
 
 from albert_jax.errors import InputError
-from albert_jax.files import new_file
+from albert_jax.files import new_file, read_bytes, require_file
+from albert_jax.json_files import parse_json
 from albert_jax.messages import say
 from albert_jax.training.log.tensorboard import TensorBoard
 from albert_jax.training.task import Terms
 
 FILE = "metrics.jsonl"
+_RECORD = {"step": int, "split": str, str: (float, None)}
 PEAK_FLOPS = {  # dense bfloat16 FLOP/s of a chip, from the vendors' data sheets, by JAX's device_kind
   "NVIDIA A100": 312e12,
   "NVIDIA H100 80GB HBM3": 989e12,
@@ -78,6 +80,8 @@ class Writer:
     if not self._active:
       return
     self._path = Path(workdir) / FILE
+    if self._path.exists():
+      require_file(self._path)
     _drop_after(self._path, first_step)
     self._file = self._path.open("a", encoding="utf-8")
     self._board = TensorBoard(workdir, purge_step=first_step + 1)
@@ -190,14 +194,12 @@ def records(path: Path) -> Iterator[dict]:
   Raises:
     InputError: another line is damaged.
   """
-  lines = path.read_bytes().splitlines() if path.exists() else []
+  lines = read_bytes(path).splitlines() if path.exists() else []
   for number, line in enumerate(lines, 1):
     try:
-      record = json.loads(line)
-      if not (isinstance(record, dict) and isinstance(record.get("step"), int) and "split" in record):
-        raise ValueError("no record of a step")
-    except (ValueError, RecursionError) as error:
+      record = parse_json(line, _RECORD, where=f"{path}:{number}", hint="Mend or remove that line.")
+    except InputError:
       if number == len(lines):
         return
-      raise InputError(f"{path}:{number} is damaged ({error}): mend or remove that line.") from error
+      raise
     yield record

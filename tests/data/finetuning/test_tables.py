@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from albert_jax.data.finetuning.tables import find_labels, find_scores, read_table
+from albert_jax.data.finetuning.tables import find_classes, find_labels, find_scores, read_table
 from albert_jax.errors import InputError
 
 
@@ -48,7 +48,7 @@ def test_short_rows_are_skipped_only_on_request_and_told(tmp_path, capsys):
 @pytest.mark.parametrize(
   ("name", "content", "message"),
   [
-    ("a.tsv", None, r"a\.tsv cannot be read \(No such file"),
+    ("a.tsv", None, r"a\.tsv cannot be read: No such file"),
     ("a.tsv", "", r"a\.tsv is empty"),
     ("a.tsv", "text\tlabel\n", r"a\.tsv has no rows"),
     ("a.tsv", "txet\tlabel\nx\t1\n", r"no column 'text'; its columns are txet, label"),
@@ -58,12 +58,12 @@ def test_short_rows_are_skipped_only_on_request_and_told(tmp_path, capsys):
     ("a.csv", 'text,label\na,1\n"b,1\n', r"a\.csv:3: unexpected end of data"),
     ("a.csv", "text,label\na\n", r"a\.csv:2: 1 values"),
     ("a.jsonl", "", r"a\.jsonl has no rows"),
-    ("a.jsonl", '{"text": "a", "label": 1}\n{"text"\n', r"a\.jsonl:2: not JSON"),
-    ("a.jsonl", '{"text": "\\ud800", "label": 1}\n', r"a\.jsonl:1: .*surrogate"),
-    ("a.jsonl", "[" * 100_000 + "\n", r"a\.jsonl:1: not JSON"),
-    ("a.jsonl", "[1]\n", r"a\.jsonl:1: not a JSON object"),
-    ("a.jsonl", '{"text": "a", "lable": 1}\n', r"a\.jsonl:1: no key 'label'; its keys are text, lable"),
-    ("a.jsonl", '{"text": null, "label": 1}\n', r"a\.jsonl:1: 'text' is not text or a number"),
+    ("a.jsonl", '{"text": "a", "label": 1}\n{"text"\n', r"a\.jsonl:2 is damaged: it is not JSON"),
+    ("a.jsonl", '{"text": "\\ud800", "label": 1}\n', r"a\.jsonl:1: text holds half of a surrogate"),
+    ("a.jsonl", "[" * 100_000 + "\n", r"a\.jsonl:1 is damaged: it is not JSON"),
+    ("a.jsonl", "[1]\n", r"a\.jsonl:1 is damaged: it is a list, not an object"),
+    ("a.jsonl", '{"text": "a", "lable": 1}\n', r"a\.jsonl:1: it lacks 'label'; its keys are text, lable"),
+    ("a.jsonl", '{"text": null, "label": 1}\n', r"a\.jsonl:1: text is null, not text or a number"),
   ],
 )
 def test_mistakes_are_named(tmp_path, name, content, message):
@@ -89,3 +89,39 @@ def test_a_score_is_a_finite_number(tmp_path, value):
   table = read_table(write(tmp_path / "a.tsv", f"score\tx\n1\tx\n{value}\tx\n"), ("score",))
   with pytest.raises(InputError, match=rf"a\.tsv:3: '{value}' in column 'score' is not a number"):
     find_scores(table, "score")
+
+
+def labelled(path, values):
+  return read_table(write(path, "label\tx\n" + "".join(f"{value}\tx\n" for value in values)), ("label",))
+
+
+def test_classes_are_the_values_sorted(tmp_path):
+  assert find_classes(labelled(tmp_path / "a.tsv", ["no", "yes", "none", "no"]), "label") == ("no", "none", "yes")
+  assert find_classes(labelled(tmp_path / "b.tsv", ["2", "10", "-1"]), "label") == ("-1", "10", "2")
+
+
+@pytest.mark.parametrize("value", ["", " ", "NaN", "nan", "NAN", "None", "null", "N/A", "<NA>"])
+def test_a_missing_label_is_no_class(tmp_path, value):
+  table = labelled(tmp_path / "a.tsv", ["yes", value, "no"])
+  with pytest.raises(InputError, match=rf"a\.tsv:3: no label in column 'label', but '{value}'.*--config\.data\.labels"):
+    find_classes(table, "label")
+
+
+@pytest.mark.parametrize(
+  "pair", [("1", "1.0"), ("0", "-0"), ("2", "02"), ("yes", "Yes"), ("yes", "yes "), ("1", "1e0")]
+)
+def test_one_class_written_in_two_ways_is_not_two_classes(tmp_path, pair):
+  table = labelled(tmp_path / "a.tsv", [pair[1], "other", pair[0]])
+  with pytest.raises(InputError, match=r"differ only in how they are written.*--config\.data\.labels") as error:
+    find_classes(table, "label")
+  assert all(repr(value) in str(error.value) for value in pair)
+  assert find_labels(table, "label", (*pair, "other")).tolist() == [1, 2, 0]  # whoever names them has them
+
+
+def test_numbers_of_json_are_told_apart_as_they_are_written(tmp_path):
+  rows = ('{"label": 1}', '{"label": 1.0}', '{"label": 0}')
+  with pytest.raises(InputError, match=r"'1' \(line 1\) and '1\.0' \(line 2\)"):
+    find_classes(read_table(write(tmp_path / "a.jsonl", "\n".join(rows)), ("label",)), "label")
+  for value in ("NaN", "Infinity", "1e999", "null", "[]"):
+    with pytest.raises(InputError, match=r"a\.jsonl:2: label is .*, not text or a number"):
+      read_table(write(tmp_path / "a.jsonl", f'{rows[0]}\n{{"label": {value}}}'), ("label",))

@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
 from albert_jax.data.pretraining.synthetic import MemoryExamples, make_synthetic_examples, make_synthetic_vocabulary
+from albert_jax.errors import InputError
 
 
 def test_get_returns_what_was_given_in_any_order():
@@ -26,3 +28,9 @@ def test_synthetic_examples_fit_their_length_and_vocabulary():
   assert not vocabulary.is_special[batch.tokens].any()
   assert batch.tokens.max() < 1000
   np.testing.assert_array_equal(batch.tokens, make_synthetic_examples(200, 64, 1000, seed=3).get(np.arange(200)).tokens)
+
+
+def test_a_vocabulary_without_words_is_refused():
+  assert not make_synthetic_vocabulary(6).is_special[5]
+  with pytest.raises(InputError, match=r"model\.vocab_size=5"):
+    make_synthetic_vocabulary(5)

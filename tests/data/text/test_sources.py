@@ -187,11 +187,11 @@ def test_long_text_is_read_in_bounded_pieces(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
   ("line", "message"),
   [
-    ("{'text': 1}", r"a\.jsonl:2: not JSON"),
-    ('{"text": ' + "[" * 100_000, r"a\.jsonl:2: not JSON"),
-    ('{"text": "a", "number": ' + "9" * 5000 + "}", r"a\.jsonl:2: not JSON"),
+    ("{'text': 1}", r"a\.jsonl:2 is damaged: it is not JSON"),
+    ('{"text": ' + "[" * 100_000, r"a\.jsonl:2 is damaged: it is not JSON"),
+    ('{"text": "a", "number": ' + "9" * 5000 + "}", r"a\.jsonl:2 is damaged: it is not JSON"),
     ('{"text": "a\\ud800b"}', r"a\.jsonl:2: the text has a lone surrogate at character 1"),
-    ('["text"]', r"a\.jsonl:2: a list, not a JSON object"),
+    ('["text"]', r"a\.jsonl:2 is damaged: it is a list, not an object"),
     ('{"title": "", "body": ""}', r"a\.jsonl:2: no field 'text'; there are 'title', 'body'"),
     ('{"text": ["a"]}', r"a\.jsonl:2: the text is a list, not a string"),
   ],

@@ -297,4 +297,4 @@ def test_no_change_of_a_file_ends_in_a_traceback(folder, tokenizer, name, alone)
         refused += 1
       else:
         assert path[:2] == ("model", "vocab") or ids_of(found, texts) == expected, (path, strange)
-  assert refused > len(few)
+  assert refused > len(few) // 2

@@ -1,19 +1,85 @@
-"""Sequences of any lengths as batches of few shapes, and results in the order that was asked for."""
+"""From sequences of any lengths to what a head says of each: compiled forwards, and batches of few shapes for them."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from albert_jax.data.finetuning.encode import Sequences
 from albert_jax.data.finetuning.rows import LabelledRows, RowSettings
 from albert_jax.data.tokenizers.base import Tokenizer
-from albert_jax.errors import InputError
+from albert_jax.errors import InputError, unknown
+from albert_jax.models.encoder import Encoder
+from albert_jax.models.heads import ClassificationModel, PretrainingModel, SpanModel, encode
+from albert_jax.models.param import abstract_module
+from albert_jax.models.sizes import EncoderConfig
 
 SHORTEST = 8  # positions of the shortest rows
 Batch = dict[str, np.ndarray]
 Results = list[tuple[np.ndarray, ...]]
+# (params, batch, static arguments by name) → arrays [B, ...], without dropout; each shape is compiled for once.
+Forward = Callable[..., tuple[jax.Array, ...]]
+POOLINGS = ("mean", "cls")
+
+
+def make_encode(config: EncoderConfig) -> Forward:
+  """Forward with `pooling`: (vectors_BD,), float32; "mean" is over all tokens, [CLS] and [SEP] too."""
+  graph = abstract_module(lambda rngs: Encoder(config, rngs=rngs))
+
+  @functools.partial(jax.jit, static_argnames="pooling")
+  def forward(params, batch, *, pooling):
+    x_BTD = encode(nnx.merge(graph, params["encoder"]), batch, None).astype(jnp.float32)
+    if pooling == "cls":
+      return (x_BTD[:, 0],)
+    if pooling != "mean":
+      raise unknown("pooling", pooling, POOLINGS)
+    inside_BT1 = (batch["example_ids"] > 0)[:, :, None]
+    return (jnp.sum(x_BTD, axis=1, where=inside_BT1) / jnp.maximum(1, jnp.sum(inside_BT1, axis=1)),)
+
+  return forward
+
+
+def make_fill(config: EncoderConfig, pieces: int) -> Forward:
+  """Forward with `top`: (probabilities_BMN, ids_BMN) of the N = `top` best of the first `pieces` ids.
+
+  The batch has a field `mlm_positions` [B, M].
+  """
+  graph = abstract_module(lambda rngs: PretrainingModel(config, pair=False, rngs=rngs))
+
+  @functools.partial(jax.jit, static_argnames="top")
+  def forward(params, batch, *, top):
+    model = nnx.merge(graph, {name: params[name] for name in ("encoder", "mlm")})
+    logits_BMV, _ = model(batch, None)
+    return tuple(jax.lax.top_k(jax.nn.softmax(logits_BMV)[..., :pieces], top))
+
+  return forward
+
+
+def make_classify(config: EncoderConfig, outputs: int) -> Forward:
+  """Forward: (logits_BC,)."""
+  graph = abstract_module(lambda rngs: ClassificationModel(config, outputs, dropout=0.0, rngs=rngs))
+
+  @jax.jit
+  def forward(params, batch):
+    model = nnx.merge(graph, {name: params[name] for name in ("encoder", "pooler", "classifier")})
+    return (model(batch, None),)
+
+  return forward
+
+
+def make_span(config: EncoderConfig) -> Forward:
+  """Forward: (start_logits_BT, end_logits_BT)."""
+  graph = abstract_module(lambda rngs: SpanModel(config, rngs=rngs))
+
+  @jax.jit
+  def forward(params, batch):
+    return nnx.merge(graph, {name: params[name] for name in ("encoder", "span")})(batch, None)
+
+  return forward
 
 
 def run(
