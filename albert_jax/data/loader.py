@@ -24,7 +24,8 @@ def prefetch(
 
   Args:
     make: step -> batch; picklable if there are workers.
-    start_step, stop_step: the steps.
+    start_step: the first step.
+    stop_step: the one after the last.
     workers: processes that make batches; 0 = threads of this process, which suffice where a core or two keep up
       (scripts/benchmark_data.py measures it), and save the copy between processes.
     buffer: batches that may be in the making or ready, for each worker; without workers, the number of threads too.

@@ -65,7 +65,8 @@ def permute(index: np.ndarray, size: np.ndarray, key: np.ndarray) -> np.ndarray:
   a permutation of ten million rows costs no memory.
 
   Args:
-    index, size: int64 of equal shape [n], 0 <= index < size.
+    index: int64 [n], from 0 to below the size.
+    size: int64 [n], above 0.
     key: uint64 [n].
   """
   bits = np.frexp(size - 1)[1].astype(np.uint64)  # of the largest index

@@ -83,7 +83,8 @@ class Predictor:
     """Reads the parameters of a model.
 
     Args:
-      start, tokenizer: the model and its tokenizer.
+      start: the model.
+      tokenizer: its tokenizer.
       data: the record `config.data` of its run, as far as it is known.
       dtype: of the computation.
     """

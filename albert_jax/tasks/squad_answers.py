@@ -83,7 +83,8 @@ def find_answers(
 
   Args:
     windows: Q questions in X windows.
-    start_logits, end_logits: one array [T] for each window.
+    start_logits: one array [T] for each window.
+    end_logits: the same.
     settings: how answers are chosen.
   """
   answers = []

@@ -27,7 +27,8 @@ def f1(prediction: str, answer: str, *, empty_matches: bool) -> float:
   """Harmonic mean of precision and recall over words, repeated ones counted as often as they occur.
 
   Args:
-    prediction, answer: any texts.
+    prediction: any text.
+    answer: the same.
     empty_matches: of two texts that hold no words: 1, as in SQuAD 2.0, or 0, as in 1.1.
   """
   predicted, true = (collections.Counter(normalise_answer(text).split()) for text in (prediction, answer))

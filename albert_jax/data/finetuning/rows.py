@@ -89,7 +89,8 @@ class LabelledRows:
     Args:
       number: which batch. An epoch is ceil(num_rows / size) batches, over which its examples are spread evenly.
       size: rows in the whole batch.
-      first, last: rows first … last - 1 of it are made; all by default.
+      first: of the rows that are made.
+      last: the row after them; all by default.
 
     Returns:
       tokens, types, examples and positions, int32 [rows, T] or [rows, C, T], where T depends on the whole batch; the

@@ -50,7 +50,8 @@ def read_squad(version: int, directory: str, train: str = "", valid: str = "") -
   Args:
     version: 1 for SQuAD 1.1, where every question has an answer, or 2 for SQuAD 2.0.
     directory: holds train-v1.1.json and dev-v1.1.json, or those of v2.0; "" reads TFDS.
-    train, valid: files to read instead.
+    train: a file to read instead.
+    valid: the same.
 
   Returns:
     Training questions, without those whose answer is not where the file says, and evaluation questions, all of them.

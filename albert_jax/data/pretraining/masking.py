@@ -50,7 +50,8 @@ def choose_predictions(
   """Chooses the tokens to predict.
 
   Args:
-    tokens, types: [n] ids and segment types of all examples, one after another.
+    tokens: [n] ids of all examples, one after another.
+    types: [n] their segment types.
     lengths: [X] tokens in each example, each at least 1; they add up to n; X <= 2**16.
     bits: [n] random uint64, one for each token.
     vocabulary: its special ids and word starts are used.
