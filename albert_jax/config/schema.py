@@ -175,6 +175,9 @@ _TRAIN = {
     free=True,
   ),
   "log_every": Field(100, "Steps between two lines of the log.", low=1, high=INT32, free=True),
+  "log_to": Field(
+    "tensorboard", "Dashboards beside metrics.jsonl: tensorboard, wandb, or both with a comma; empty = none.", free=True
+  ),
   "timeout": Field(
     1800, "Seconds without progress after which the process ends; 0 = never.", low=0, high=INT32, free=True
   ),

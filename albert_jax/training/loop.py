@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 
 from albert_jax.checkpoints.manager import Checkpoints, check_workdir
+from albert_jax.config.records import flatten
 from albert_jax.data.tokenizers.hf_folder import FOLDER as TOKENIZER_FOLDER
 from albert_jax.data.tokenizers.hf_folder import save_tokenizer
 from albert_jax.errors import InputError
@@ -181,7 +182,7 @@ def resume_or_start(
   progress = Progress(first, program.steps)
   state = checkpoints.restore(program.state, first) if first else new_state(program, pretrained, progress.say)
   must_evaluate = not distributed.value_of_first(set(data.evaluations) <= logged_splits(workdir, first))
-  writer = Writer(workdir, first_step=first)
+  writer = Writer(workdir, first_step=first, log_to=config.train.log_to, config=flatten(config))
   best = BestCheckpoint(workdir, metric=config.eval.metric, patience=config.eval.patience, first_step=first)
   for key, (old, new) in changes.items():
     progress.say(f"{key} was {old}, from here on it is {new}")

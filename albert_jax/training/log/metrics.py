@@ -1,4 +1,4 @@
-"""Metrics: from terms on the devices to a file, TensorBoard and a line that a person watches.
+"""Metrics: from terms on the devices to a file, dashboards and a line that a person watches.
 
 `metrics.jsonl` holds one object a line: `step`, `split` ("train" or an evaluation split) and the metrics by name.
 """
@@ -7,8 +7,9 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ from albert_jax.errors import InputError
 from albert_jax.files import new_file, read_bytes, require_file
 from albert_jax.json_files import parse_json
 from albert_jax.messages import say
-from albert_jax.training.log.tensorboard import TensorBoard
+from albert_jax.training.log.dashboards import Dashboards
 from albert_jax.training.task import Terms
 
 FILE = "metrics.jsonl"
@@ -67,15 +68,20 @@ class MetricAccumulator:
 
 
 class Writer:
-  """Writes metrics to a workdir, from the first process only.
+  """Writes metrics to a workdir and to dashboards, from the first process only.
 
   Args:
-    workdir: where `metrics.jsonl` and TensorBoard's events go.
+    workdir: where `metrics.jsonl` goes.
     first_step: the step that the run starts from: what an earlier, killed run wrote beyond it is dropped, since it
       comes again.
+    log_to: names of dashboards, with commas.
+    config: the run's by dotted key, for the dashboards.
+
+  Raises:
+    InputError: a dashboard is unknown or not installed, or `metrics.jsonl` is damaged.
   """
 
-  def __init__(self, workdir: str, *, first_step: int):
+  def __init__(self, workdir: str, *, first_step: int, log_to: str = "", config: Mapping[str, Any] | None = None):
     self._active = jax.process_index() == 0
     if not self._active:
       return
@@ -84,21 +90,21 @@ class Writer:
       require_file(self._path)
     _drop_after(self._path, first_step)
     self._file = self._path.open("a", encoding="utf-8")
-    self._board = TensorBoard(workdir, purge_step=first_step + 1)
+    self._dashboards = Dashboards(log_to, workdir, first_step=first_step, config=config or {})
 
   def write(self, step: int, split: str, metrics: dict[str, float]) -> None:
-    """Appends one line, and one point to each of TensorBoard's curves. What is not finite is null, and no point."""
+    """Appends one line, and one point to each curve of the dashboards. What is not finite is null, and no point."""
     if not self._active:
       return
     metrics = without_nan(metrics)
     print(json.dumps({"step": step, "split": split, **metrics}), file=self._file, flush=True)
-    self._board.add(step, split, metrics)
+    self._dashboards.add(step, split, metrics)
 
   def close(self) -> None:
     """Flushes and closes the files."""
     if self._active:
       self._file.close()
-      self._board.close()
+      self._dashboards.close()
 
 
 def logged_splits(workdir: str, step: int) -> set[str]:

@@ -1,14 +1,14 @@
-"""Curves for TensorBoard, written within the call: a disk that is full never blocks a run, and never ends one."""
+"""Curves and settings for TensorBoard, written within the call, so that a full disk never blocks a run."""
 
 import os
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
-
-from albert_jax.messages import say
+from tensorboardX.summary import hparams
 
 FOLDER = "tensorboard"
 _FLUSH_SECONDS = 20  # flushing waits for the disk
@@ -19,19 +19,24 @@ class TensorBoard:
 
   Args:
     workdir: of the run.
-    purge_step: what an earlier, killed run wrote from this step on is hidden.
+    first_step: the step that the run starts from: what an earlier, killed run wrote beyond it is hidden.
+    config: the run's, by dotted key: its hyper-parameters.
+
+  Raises:
+    OSError: it cannot be written, here and in every call.
   """
 
-  def __init__(self, workdir: str, *, purge_step: int):
+  def __init__(self, workdir: str, first_step: int, config: Mapping[str, Any]):
     folder = os.path.join(workdir, FOLDER)
-    self._events: EventsWriter | None = None
+    os.makedirs(folder, exist_ok=True)
+    self._events = EventsWriter(os.path.join(folder, "events"))
     self._flushed = 0.0
-    try:
-      os.makedirs(folder, exist_ok=True)
-      self._events = EventsWriter(os.path.join(folder, "events"))
-    except OSError as error:
-      self._warn(error)
-    self._write(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
+    self._write(Event(step=first_step + 1, session_log=SessionLog(status=SessionLog.START)))
+    settings = {
+      key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in config.items()
+    }
+    for summary in hparams(settings, {}):
+      self._write(Event(step=first_step, summary=summary))
 
   def add(self, step: int, split: str, metrics: Mapping[str, float | None]) -> None:
     """Adds a point to the curve of each metric; None is no point."""
@@ -42,25 +47,11 @@ class TensorBoard:
 
   def close(self) -> None:
     """Closes the file."""
-    if self._events is not None:
-      events, self._events = self._events, None
-      try:
-        events.close()
-      except OSError as error:
-        self._warn(error)
+    self._events.close()
 
   def _write(self, event: Event) -> None:
-    if self._events is None:
-      return
     event.wall_time = time.time()
-    try:
-      self._events.write_event(event)
-      if event.wall_time - self._flushed > _FLUSH_SECONDS:
-        self._events.flush()
-        self._flushed = event.wall_time
-    except OSError as error:
-      self._events = None
-      self._warn(error)
-
-  def _warn(self, error: OSError) -> None:
-    say(f"warning: TensorBoard gets no more points: {error.strerror}")
+    self._events.write_event(event)
+    if event.wall_time - self._flushed > _FLUSH_SECONDS:
+      self._events.flush()
+      self._flushed = event.wall_time

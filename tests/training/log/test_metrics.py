@@ -28,13 +28,14 @@ def test_meter_divides_sums_by_weights_once():
 
 
 def test_writer_appends_lines_and_tensorboard_events(tmp_path):
-  writer = Writer(tmp_path, first_step=0)
+  writer = Writer(tmp_path, first_step=0, log_to="tensorboard", config={"train.steps": 7})
   writer.write(1, "train", {"loss": 2.0})
   writer.write(1, "valid", {"loss": 3.0})
   writer.close()
   assert read(tmp_path) == [{"step": 1, "split": "train", "loss": 2.0}, {"step": 1, "split": "valid", "loss": 3.0}]
   (events,) = (tmp_path / "tensorboard").iterdir()
   assert b"valid/loss" in events.read_bytes()
+  assert b"train.steps" in events.read_bytes()
 
 
 def test_a_resumed_run_drops_what_comes_again_and_a_broken_line(tmp_path):
