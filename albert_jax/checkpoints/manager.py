@@ -9,7 +9,7 @@ import contextlib
 import errno
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +132,28 @@ class Checkpoints:
 
   def param_specs(self, step: int | None = None) -> dict:
     """Shapes and dtypes of the stored parameters, as a nested dict of `jax.ShapeDtypeStruct`; reads no array."""
-    stored = ocp.PyTreeCheckpointHandler().metadata(self._path(self._existing(step)) / ITEM).tree["params"]
+    stored = self._stored(step)["params"]
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), stored)
+
+  def find_entry(self, keys: Collection[str], step: int | None = None) -> tuple[str, ...] | None:
+    """The path of the one entry that has exactly these keys, such as an optimizer's moments; None without one."""
+    places = [((), self._stored(step))]
+    while places:
+      path, node = places.pop()
+      if isinstance(node, dict):
+        if {*node} == {*keys}:
+          return path
+        places += [((*path, key), value) for key, value in node.items()]
+    return None
+
+  def restore_entry(self, path: Sequence[str], wanted: Any, step: int | None = None) -> Any:
+    """Reads what `wanted` holds of the entry at a path that `find_entry` gave."""
+    for key in reversed(path):
+      wanted = {key: wanted}
+    found = self._read(wanted, step)
+    for key in path:
+      found = found[key]
+    return found
 
   def wait(self) -> None:
     """Blocks until the checkpoint being written is on disk; raises what went wrong in the background."""
@@ -226,6 +246,10 @@ class Checkpoints:
     if found is None:
       raise InputError(f"{self.folder} holds no checkpoint.")
     return found
+
+  def _stored(self, step: int | None) -> dict:
+    """The metadata of the arrays of a step."""
+    return ocp.PyTreeCheckpointHandler().metadata(self._path(self._existing(step)) / ITEM).tree
 
   def _read(self, wanted: dict, step: int | None) -> dict:
     path = self._path(self._existing(step))

@@ -20,6 +20,16 @@ _RUN = {
   "seed": Field(0, "Of initial parameters and dropout, and of the order of the data.", low=0, high=SEED),
   "seeds": Field(1, "Runs with the seeds that follow `seed`, for mean and spread.", low=1, high=10_000),
   "init_from": Field("", "A run's workdir or a Hugging Face folder, whose parameters a new run starts from."),
+  "init_rule": Field(
+    "average",
+    "How a weight group starts from several layers of a model with other sharing or another depth.",
+    choices=("average", "stepwise", "lower", "svd"),
+  ),
+  "init_optimizer": Field(
+    "new",
+    "The optimizer's moments at the start: new, or those of init_from, scaled for other sharing.",
+    choices=("new", "parallel", "independent", "copy"),
+  ),
 }
 
 _DATA = {

@@ -169,4 +169,4 @@ def param_specs(config: EncoderConfig, parts: Sequence[str], outputs: int = 2) -
 
 def unshare(params: Mapping, config: EncoderConfig) -> dict:
   """The same function with weights of its own for every layer, and nothing by depth beside them."""
-  return {**params, "encoder": materialise(params["encoder"], config)}
+  return {**params, "encoder": jax.tree.map(np.asarray, materialise(params["encoder"], config))}

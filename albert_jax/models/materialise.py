@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -21,9 +23,9 @@ def materialise(encoder: Mapping, config: EncoderConfig) -> dict:
     config: the encoder.
 
   Returns:
-    A nested dict of NumPy arrays.
+    A nested dict of arrays.
   """
-  flat = {path: np.asarray(w) for path, w in flatten_dict(dict(encoder), sep="/").items()}
+  flat = {path: jnp.asarray(w) for path, w in flatten_dict(dict(encoder), sep="/").items()}
   depth = {path.removeprefix("depth/"): flat.pop(path) for path in [*flat] if path.startswith("depth/")}
   depth |= fixed_inputs(config)
   for path, table in config.tables.items():
@@ -34,7 +36,8 @@ def materialise(encoder: Mapping, config: EncoderConfig) -> dict:
       if f"{part}/{name}/a" in depth:
         a, b = depth[f"{part}/{name}/a"], depth[f"{part}/{name}/b"]
         layers, rank = len(a), a.shape[-1]
-        added = np.einsum("lir,lro->lio", a.reshape(layers, -1, rank), b.reshape(layers, rank, -1))
+        factors = a.reshape(layers, -1, rank), b.reshape(layers, rank, -1)
+        added = jnp.einsum("lir,lro->lio", *factors, precision=jax.lax.Precision.HIGHEST)
         flat[kernel] = flat[kernel] + added.reshape(flat[kernel].shape)
     if f"residual_{part}" in depth:
       for leaf in ("kernel", "bias"):
@@ -43,7 +46,5 @@ def materialise(encoder: Mapping, config: EncoderConfig) -> dict:
   if "embedding" in depth:
     last = "embeddings/projection/bias" if config.has_projection else "embeddings/norm/bias"
     flat[last] = flat[last] + depth["embedding"][0]
-    norms = flat["ffn/norm/bias"].copy()
-    norms[:-1] += depth["embedding"][1:]
-    flat["ffn/norm/bias"] = norms
+    flat["ffn/norm/bias"] = flat["ffn/norm/bias"].at[:-1].add(depth["embedding"][1:])
   return unflatten_dict(flat, sep="/")

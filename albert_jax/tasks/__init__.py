@@ -7,8 +7,10 @@ from albert_jax.errors import InputError, unknown
 from albert_jax.tasks.choice import ChoiceTask
 from albert_jax.tasks.classify import ClassifyTask
 from albert_jax.tasks.pretrain import PretrainTask
+from albert_jax.tasks.settings import RUNTIME, encoder_config
 from albert_jax.tasks.span import SpanTask
 from albert_jax.training.init_from import SHAPE, Pretrained, fill_from_pretrained
+from albert_jax.training.surgery import operate
 from albert_jax.training.task import Task
 
 TASKS: dict[str, type[Task]] = {
@@ -33,10 +35,12 @@ def resolve(config: ml_collections.ConfigDict, start: Pretrained | None) -> Pret
   """Fills what a config leaves open, from the start and from the data, so that the record of a run is whole.
 
   Returns:
-    The start, without its classifier if that was trained for other labels.
+    The start as a model with the config's sharing, depth and layers, without its classifier if that was trained for
+    other labels.
 
   Raises:
-    InputError: there is no start, and the config does not give the model's whole shape.
+    InputError: there is no start, and the config does not give the model's whole shape; or the start cannot become such
+      a model.
   """
   if start is not None:
     fill_from_pretrained(config, start)
@@ -51,7 +55,11 @@ def resolve(config: ml_collections.ConfigDict, start: Pretrained | None) -> Pret
     )
   _task_class(config).resolve(config)
   labels = tuple(config.data.labels) if "labels" in config.data else ()
-  if start is not None and (start.task, start.labels) != (config.task, labels):
+  if start is None:
+    return None
+  old = encoder_config(ml_collections.ConfigDict({**start.model, **RUNTIME}))
+  start = operate(start, old, encoder_config(config.model), config.init_rule, config.init_optimizer)
+  if (start.task, start.labels) != (config.task, labels):
     return start.without("classifier")
   return start
 

@@ -19,7 +19,7 @@ from albert_jax.training.best import BestCheckpoint
 from albert_jax.training.compiled_step import CompiledStep, Executables
 from albert_jax.training.device_batches import device_batches
 from albert_jax.training.evaluation import Results, evaluate
-from albert_jax.training.init_from import Pretrained, init_from
+from albert_jax.training.init_from import Pretrained, init_from, moments_from
 from albert_jax.training.log.metrics import Progress, Writer, logged_splits, summary
 from albert_jax.training.log.profiler import Profiler
 from albert_jax.training.log.step_log import StepLog, is_due
@@ -243,7 +243,7 @@ def _final_results(run: Run, supervisor: Supervisor) -> Results:
 
 
 def new_state(program: Program, pretrained: Pretrained | None, say: Callable[[str], None]) -> TrainState:
-  """A state at step 0, with the pretrained parameters as far as there are any."""
+  """A state at step 0, with what there is of pretrained parameters and, where the config wants them, moments."""
   state = program.init(program.config.seed)
   if pretrained is None:
     return state
@@ -253,4 +253,8 @@ def new_state(program: Program, pretrained: Pretrained | None, say: Callable[[st
     say(f"  not there, and so new: {', '.join(new)}")
   if unused:
     say(f"  not used: {', '.join(unused)}")
-  return state._replace(params=params)
+  opt = state.opt
+  if program.config.init_optimizer != "new":
+    opt = moments_from(pretrained, state.params, opt)
+    say(f"  with the optimizer's moments, {program.config.init_optimizer}")
+  return state._replace(params=params, opt=opt)

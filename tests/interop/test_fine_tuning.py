@@ -1,5 +1,7 @@
 """A fine-tune takes the same steps as one in PyTorch: from the same weights, on the same batches, without dropout."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from configs import glue
 from tests.builders import override
 from tests.interop.conftest import make_torch
 
+INHERITED = {"attn": "", "ffn": ""}
 STEPS, WARMUP, RATE, DECAY, CLIP = 6, 2, 1e-2, 0.1, 0.5
 
 
@@ -23,14 +26,14 @@ def theirs():
   return make_torch("BertForSequenceClassification", vocab_size=120, max_position_embeddings=32, id2label=names)
 
 
-def make_program_and_state(folder: str, cache_dir: str):
+def make_program_and_state(folder: str, cache_dir: str, sharing: Mapping[str, str] = INHERITED):
   values = {"init_from": folder, "data.cache_dir": cache_dir, "model.dropout": 0.0, "model.attention_dropout": 0.0}
   values |= {"model.classifier_dropout": 0.0, "train.steps": STEPS, "train.batch_size": 8}
   values |= {"optimizer.warmup_steps": WARMUP, "optimizer.learning_rate": RATE, "optimizer.weight_decay": DECAY}
   values |= {"optimizer.bias_correction": True, "optimizer.clip_norm": CLIP}
   config = override(glue.get_config("sst2,test"), values)
   config.model.update(dict.fromkeys(("vocab_size", "embedding", "width", "layers", "heads", "ffn", "positions"), 0))
-  config.model.update(token_types=0, activation="", sharing=dict(attn="", ffn=""))
+  config.model.update(token_types=0, activation="", sharing=sharing)
   start = resolve(config, open_pretrained(folder))
   program = make_program(config, make_task(config))
   return program, new_state(program, start, print)
@@ -80,3 +83,16 @@ def test_steps_are_those_of_pytorch(theirs, save, tmp_path):
   assert min(norm for _, norm in expected) > CLIP  # so that clipping is compared, too
   np.testing.assert_allclose(ours, expected, rtol=1e-3)
   assert abs(expected[-1][0] - expected[0][0]) > 0.05
+
+
+def test_an_albert_starts_unshared(save, tmp_path):
+  """Of a Hugging Face folder, too, every layer can have a copy of its own; the model computes what it did."""
+  folder = save(make_torch("AlbertForSequenceClassification", vocab_size=120, max_position_embeddings=32))
+  losses = []
+  for name, sharing in (("as it is", INHERITED), ("apart", {"attn": "none", "ffn": "none"})):
+    program, state = make_program_and_state(folder, str(tmp_path / "cache"), sharing)
+    groups = state.params["encoder"]["attn"]["query"]["kernel"].shape[0]
+    assert groups == (4 if name == "apart" else 1)
+    terms, _ = program.eval_step(state.params, program.task.load_data().train.batch(0, 8))
+    losses.append(float(terms["loss"][0]))
+  assert losses[0] == pytest.approx(losses[1], rel=1e-6)
