@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from albert_jax.files import read_text
+
 _ID = "wandb_id"  # beside the run: whoever resumes it goes on with the same curves
 
 
@@ -30,7 +32,7 @@ class WeightsAndBiases:
     self._run = wandb.init(
       project=os.environ.get("WANDB_PROJECT", "albert_jax"),
       name=os.path.basename(os.path.abspath(workdir)),
-      id=path.read_text(encoding="utf-8"),
+      id=read_text(path),
       resume="allow",
       dir=workdir,
       config=dict(config),
