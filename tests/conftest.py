@@ -13,6 +13,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import jax
 import pytest
 
+from tests import hub_server
 from tests.builders import make_batch, override
 
 jax.config.update("jax_num_cpu_devices", 8)
@@ -97,3 +98,10 @@ def small_config():
 @pytest.fixture
 def small_batch(small_config):
   return make_batch(small_config, seed=0)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+  """An empty Hugging Face Hub on loopback, in place of the real one."""
+  with hub_server.serve(tmp_path / "hub", monkeypatch) as hub:
+    yield hub
