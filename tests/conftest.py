@@ -26,9 +26,10 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for configs/, as for the programs in the root
 
-# Tests that need a package of the extra `test-all`.
+# Tests that need a package which may not be there: of the extra `test-all`, or one that has no release for this Python.
 NEEDS = {
   "apache_beam": ["data/examples/test_beam.py"],
+  "onnxruntime": ["interop/test_serving.py"],
   "torch": ["interop", "predict", "tools/benchmarking/test_weights.py"],
 }
 MISSING = [package for package in NEEDS if importlib.util.find_spec(package) is None]
