@@ -13,6 +13,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import jax
 import pytest
 
+from tests import hub_server
 from tests.builders import make_batch, override
 
 jax.config.update("jax_num_cpu_devices", 8)
@@ -25,9 +26,10 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for configs/, as for the programs in the root
 
-# Tests that need a package of the extra `test-all`.
+# Tests that need a package which may not be there: of the extra `test-all`, or one that has no release for this Python.
 NEEDS = {
   "apache_beam": ["data/examples/test_beam.py"],
+  "onnxruntime": ["interop/test_serving.py"],
   "torch": ["interop", "predict", "tools/benchmarking/test_weights.py"],
 }
 MISSING = [package for package in NEEDS if importlib.util.find_spec(package) is None]
@@ -97,3 +99,10 @@ def small_config():
 @pytest.fixture
 def small_batch(small_config):
   return make_batch(small_config, seed=0)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+  """An empty Hugging Face Hub on loopback, in place of the real one."""
+  with hub_server.serve(tmp_path / "hub", monkeypatch) as hub:
+    yield hub

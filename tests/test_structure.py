@@ -10,7 +10,7 @@ from tests.builders import ROOT
 
 # Room → the rooms that it may import, beside itself and BASE. A room is a folder of albert_jax/; the folders of data/
 # and tools/ are rooms of their own. Rooms stand below those that import them, so the table has no circle.
-BASE = {"errors", "messages", "files", "json_files", "loading", "config"}
+BASE = {"errors", "messages", "files", "json_files", "loading", "hub", "config"}
 DATA = {"data.text", "data.tokenizers", "data.examples", "data.pretraining", "data.finetuning", "data"}
 TRAINING = {"models", "optim", "runtime", "checkpoints", "training"} | DATA
 ALLOWED = {
@@ -34,6 +34,7 @@ ALLOWED = {
   "lab": TRAINING | {"tasks", "interop", "commands", "analysis", "plots"},
   "tools.planning": TRAINING | {"tasks", "commands"},
   "tools.benchmarking": TRAINING | {"tasks", "commands", "interop", "tools.planning"},
+  "tools.card": TRAINING | {"tasks", "tools.benchmarking"},
 }
 # Whatever else is read comes from the program itself, from the kernel, or from what Python has installed.
 READ_THEMSELVES = {

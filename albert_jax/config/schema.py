@@ -19,7 +19,9 @@ _RUN = {
   "task": Field("pretrain", "What is trained: pretrain, classify, choice or span.", finetuning=""),
   "seed": Field(0, "Of initial parameters and dropout, and of the order of the data.", low=0, high=SEED),
   "seeds": Field(1, "Runs with the seeds that follow `seed`, for mean and spread.", low=1, high=10_000),
-  "init_from": Field("", "A run's workdir or a Hugging Face folder, whose parameters a new run starts from."),
+  "init_from": Field(
+    "", "A run's workdir, a Hugging Face folder or hub:OWNER/NAME, whose parameters a new run starts from."
+  ),
   "init_rule": Field(
     "average",
     "How a weight group starts from several layers of a model with other sharing or another depth.",
@@ -33,7 +35,12 @@ _RUN = {
 }
 
 _DATA = {
-  "source": Field("files:wiki/*.parquet", "Text: pydoc, files:GLOB or tfds:NAME/CONFIG.", finetuning="", free=True),
+  "source": Field(
+    "hub:wikimedia/wikipedia@b04c8d1ceb2f5cd4588862100d08de323dccfbaa/20231101.en",  # English Wikipedia, 11.6 GB
+    "Text: pydoc, files:GLOB, hub:OWNER/NAME[@REVISION][/FOLDER or GLOB] or tfds:NAME/CONFIG.",
+    finetuning="",
+    free=True,
+  ),
   "text_key": Field("text", "The field that holds the text, in .jsonl, .parquet and TFDS.", tasks=PRETRAINING),
   "dir": Field("", "Folder of the task's official files; empty: the set of TFDS.", tasks=FINETUNING, free=True),
   "tokenizer": Field(

@@ -105,11 +105,11 @@ def _shards(folder: Path) -> dict[Path, set[str] | None]:
 def _inside(folder: Path, file: str, what: str) -> Path:
   """The path of a file. Index and links came with the model, so they may only lead to what lies beside them.
 
-  In Hugging Face's cache the files of snapshots/REVISION are links into blobs/, which is as good as beside.
+  In Hugging Face's cache the files below snapshots/REVISION are links into blobs/, which is as good as beside.
   """
   path = folder / file
   home = folder.resolve()
-  blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
+  blobs = next((parent.parent / "blobs" for parent in home.parents if parent.name == "snapshots"), home)
   if Path(file).name != file or {*"\\\0"} & {*file} or path.resolve().parent not in (home, blobs):
     raise InputError(f"{what} which is not in that folder.")
   return path

@@ -47,7 +47,8 @@ def load(
   """Loads a trained model.
 
   Args:
-    path: a workdir of `train.py`, or a folder with Hugging Face's `config.json` and safetensors.
+    path: a workdir of `train.py`, a folder with Hugging Face's `config.json` and safetensors, or
+      `hub:OWNER/NAME[@REVISION]`, such a folder on the Hub.
     step: which checkpoint of a workdir; the best or newest by default.
     dtype: of the computation: "float32", "bfloat16", or "auto" (bfloat16 on accelerators).
     tokenizer: a file or folder, where the model's folder has none.
@@ -60,7 +61,8 @@ def load(
   file = tokenizer or start.tokenizer
   if not file:
     raise InputError(f"{path} has no tokenizer: name its file or folder, as in load(path, tokenizer=FILE).")
-  return Predictor(start, load_tokenizer(file), {} if is_huggingface(path) else load_config(path).data, dtype)
+  data = {} if is_huggingface(start.path) else load_config(start.path).data
+  return Predictor(start, load_tokenizer(file), data, dtype)
 
 
 class Predictor:

@@ -40,6 +40,11 @@ class Source(abc.ABC):
   def __getstate__(self):
     return {name: value for name, value in self.__dict__.items() if name != "head"}
 
+  def check_readable(self) -> None:
+    """Raises InputError unless a first document can be read."""
+    if next(self.head.documents(), None) is None:
+      raise InputError(f"Source {self.spec!r} holds no text: every document in it is empty.")
+
   def check_unchanged(self) -> None:
     """Raises InputError where the text is no longer what it was when this source was opened."""
     if dataclasses.replace(self).fingerprint != self.fingerprint:  # a copy that has looked at nothing yet

@@ -10,8 +10,6 @@ from albert_jax.data.text.base import Source, digest
 from albert_jax.data.text.file_formats import is_readable, read_documents, split_name
 from albert_jax.errors import InputError
 
-WIKIPEDIA = "wiki/*.parquet"  # what the published configs read
-
 
 @dataclasses.dataclass(frozen=True)
 class FilesSource(Source):
@@ -83,12 +81,6 @@ class FilesSource(Source):
       return f"The folder {self.pattern!r} holds no file that can be read as text; docs/data.md lists the formats."
     kind = "No file matches" if glob.has_magic(self.pattern) else "There is no file"
     found = f"{kind} {self.pattern!r} (working directory {os.getcwd()})."
-    if self.pattern == WIKIPEDIA:
-      return (
-        f"{found} The published recipes read Wikipedia: `hf download wikimedia/wikipedia --repo-type=dataset "
-        "--include='20231101.en/*' --local-dir=wiki` fetches it for --config.data.source='files:wiki/20231101.en'. "
-        "Or name other text: pydoc needs no download."
-      )
     return f"{found} Check the path, or name other text (data.source in a config); quote a glob in the shell."
 
 
