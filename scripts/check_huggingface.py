@@ -19,6 +19,7 @@ from flax import nnx
 
 from albert_jax import cli
 from albert_jax.errors import InputError
+from albert_jax.files import require_file
 from albert_jax.interop.huggingface import read_huggingface
 from albert_jax.models.encoder import Encoder
 from albert_jax.models.param import abstract_module
@@ -68,6 +69,7 @@ def main(_: list[str]) -> None:
 def _lines() -> list[str]:
   if not TEXT.value:
     return []
+  require_file(TEXT.value)
   with open(TEXT.value, encoding="utf-8") as file:
     return [line for line in map(str.strip, file) if line][: LINES.value]
 

@@ -86,11 +86,11 @@ def open_builder(name: str):
 
 
 def _open_folder(folder: str):
-  import tensorflow_datasets as tfds  # slow to import, and no other source needs it
-
   for path in sorted(Path(folder).iterdir()):
     if not path.is_dir():
       require_file(path)
+  import tensorflow_datasets as tfds  # slow to import, and no other source needs it
+
   try:
     return tfds.builder_from_directory(folder)
   except Exception as e:  # TFDS has no common class for what it cannot read

@@ -195,17 +195,18 @@ def _drop_after(path: Path, step: int) -> None:
 
 
 def records(path: Path) -> Iterator[dict]:
-  """The lines of a log. The last may have been cut by a kill, and is then left out.
+  """The lines of a log. The last may have been cut by a kill, before its line break, and is then left out.
 
   Raises:
     InputError: another line is damaged.
   """
-  lines = read_bytes(path).splitlines() if path.exists() else []
+  content = read_bytes(path) if path.exists() else b""
+  lines = content.splitlines()
   for number, line in enumerate(lines, 1):
     try:
       record = parse_json(line, _RECORD, where=f"{path}:{number}", hint="Mend or remove that line.")
     except InputError:
-      if number == len(lines):
+      if number == len(lines) and not content.endswith(b"\n"):
         return
       raise
     yield record

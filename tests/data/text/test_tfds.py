@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 
 import pytest
@@ -132,3 +133,9 @@ def test_damaged_files_are_named(data_dir, tmp_path, damage):
     path.write_bytes({"truncated": data[:middle], "empty": b"", "flipped": flipped}[damage])
   with pytest.raises(InputError, match=f"rows from 0 on cannot be read .*{tmp_path}"):
     list(open_source(spec).documents())
+
+
+def test_a_pipe_in_a_prepared_folder_is_not_waited_for(tmp_path):
+  os.mkfifo(tmp_path / "dataset_info.json")
+  with pytest.raises(InputError, match=r"dataset_info\.json is not a regular file"):
+    open_source(f"tfds:{tmp_path}").fingerprint  # noqa: B018
