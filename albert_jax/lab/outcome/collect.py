@@ -107,9 +107,16 @@ def _reported(lab: Lab, name: str, choice: Choice | None, workdir: str) -> dict[
 
 def _arm_runs(lab: Lab, found: Mapping[int, Finished]) -> ArmRuns:
   values = {seed: run.value(lab.metric, lab.average) for seed, run in found.items()}
-  unigram = [run.last().get(f"{lab.metric.split('/')[0]}/unigram_loss") for run in found.values()]
-  known = [value for value in unigram if isinstance(value, int | float)]
-  return ArmRuns(values, statistics.fmean(known) if known else None)
+  gaps = [gap for seed, run in found.items() if math.isfinite(values[seed]) and (gap := _gap(lab, run)) is not None]
+  return ArmRuns(values, statistics.fmean(gaps) if gaps else None)
+
+
+def _gap(lab: Lab, run: Finished) -> float | None:
+  """By how much the last evaluation is below the unigram loss: an average of several would tell of an earlier model."""
+  split, _, name = lab.metric.partition("/")
+  last = run.last()
+  ends = [last.get(f"{split}/unigram_loss"), last.get(lab.metric)]
+  return ends[0] - ends[1] if name == "mlm_loss" and all(isinstance(end, int | float) for end in ends) else None
 
 
 def _measured(plan: Mapping, lab: Lab, found: Mapping[int, Finished]) -> dict:

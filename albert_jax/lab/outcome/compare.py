@@ -19,11 +19,12 @@ class ArmRuns:
 
   Attributes:
     values: the metric by seed; NaN where the run did not come to its end.
-    unigram: the unigram loss of the evaluated text, if it is known.
+    below_unigram: nats by which they end below the loss of a model that knows word frequencies only; None where the
+      metric is not the masked-LM loss.
   """
 
   values: Mapping[int, float]
-  unigram: float | None
+  below_unigram: float | None
 
   @property
   def good(self) -> dict[int, float]:
@@ -47,14 +48,14 @@ def compare(lab: Lab, runs: Mapping[str, ArmRuns]) -> dict:
   others = [name for name in runs if name != lab.baseline]
   differences = {name: paired(runs[name], runs[lab.baseline]) for name in others}
   p_holm = statistics.holm({name: difference.p for name, difference in differences.items()})
-  below = {name: _below_unigram(lab, means[name].mean, arm) for name, arm in runs.items()}
-  is_late_enough = all(gap is None or gap >= lab.gate for name, gap in below.items() if runs[name].good)
+  gaps = [arm.below_unigram for arm in runs.values() if arm.good and arm.below_unigram is not None]
+  is_late_enough = all(gap >= lab.gate for gap in gaps)
   found = {}
   for name, arm in runs.items():
     record = {
       "values": dict(arm.values),
       "mean": _record(means[name]),
-      "below_unigram": below[name],
+      "below_unigram": arm.below_unigram,
       "diverged": arm.diverged,
     }
     if name == lab.baseline:
@@ -85,13 +86,6 @@ def _verdict(
   if not is_late_enough:
     return TOO_EARLY
   return statistics.verdict(difference, p_holm, lab.margin)
-
-
-def _below_unigram(lab: Lab, mean: float, arm: ArmRuns) -> float | None:
-  """Nats below the loss of a model that knows word frequencies only, where the metric is the masked-LM loss."""
-  if arm.unigram is None or not lab.metric.endswith("/mlm_loss") or math.isnan(mean):
-    return None
-  return arm.unigram - mean
 
 
 def _record(mean: statistics.Mean) -> dict:

@@ -80,7 +80,8 @@ def loss_curves(results: Mapping) -> str:
     band = (curve["steps"], curve["mean"], curve["low"], curve["high"])
     if None not in curve["mean"]:
       style.band(axes, *band, colour=colours(results)[name], label=name)
-  levels = [m["mean"]["mean"] + m["below_unigram"] for m in results["arms"].values() if m["below_unigram"] is not None]
+  name = f"{results['lab']['metric'].split('/')[0]}/unigram_loss"
+  levels = [arm["metrics"][name] for arm in results["arms"].values() if name in arm["metrics"]]
   if levels:
     axes.axhline(sum(levels) / len(levels), label="unigram", **BASELINE_STYLE)
   style.finish(axes, xlabel="step", ylabel=metric_name(results["lab"]["metric"]))
