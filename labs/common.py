@@ -73,7 +73,7 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
 
 
 def finish(lab: Lab, arguments: ml_collections.ConfigDict) -> Lab:
-  """Sets the seeds and the rates; for `test` two arms, two seeds and two rates are left."""
+  """Sets the seeds and the rates; for `test` two arms and their origins, two seeds and two rates are left."""
   lab.seeds = arguments.seeds
   lab.tune = {"optimizer.learning_rate": RATES}
   if arguments.test:
@@ -81,5 +81,5 @@ def finish(lab: Lab, arguments: ml_collections.ConfigDict) -> Lab:
     lab.seeds, lab.tune_extend = 2, 0
     lab.tune = {key: values[:2] for key, values in lab.tune.items()}
     other = next(name for name in lab.arms if name != lab.baseline)
-    lab.arms = {name: lab.arms[name] for name in lab.arms if name in (other, lab.baseline)}
+    lab.arms = {name: lab.arms[name] for name in lab.arms if name in (other, lab.baseline, *lab.origins(other))}
   return lab

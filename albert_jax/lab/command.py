@@ -63,7 +63,7 @@ def plan_text(session: Session) -> str:
   left = sum(per_run[arm] for arm, _, _, is_done in runs if not is_done)
   lines = [f"  {folder}{'  done' if is_done else ''}" for _, folder, _, is_done in runs]
   record = {
-    "arms": plan.to_record(arms),
+    "arms": plan.to_record(lab, arms),
     "runs": [{"arm": arm, "folder": folder, "seed": seed, "done": done} for arm, folder, seed, done in runs],
     "assumed_flops_per_second": rate,
     "estimated_seconds": left,

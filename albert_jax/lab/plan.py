@@ -207,11 +207,15 @@ def reported(lab: Lab, arm: str, point: Point) -> list[Run]:
   return runs
 
 
-def to_record(arms: Mapping[str, Arm]) -> dict:
-  """The arms as JSON data."""
-  return {name: dataclasses.asdict(arm) | {"flops": arm.cost.flops} for name, arm in arms.items()}
+def to_record(lab: Lab, arms: Mapping[str, Arm]) -> dict:
+  """The arms as JSON data; `flops` are those of a run and of the runs that it descends from."""
+
+  def flops(name: str) -> float:
+    return sum(arms[stage].cost.flops for stage in (name, *lab.origins(name)))
+
+  return {name: dataclasses.asdict(arm) | {"flops": flops(name)} for name, arm in arms.items()}
 
 
 def save(lab: Lab, arms: Mapping[str, Arm], workdir: str, arguments: Sequence[str] = ()) -> None:
   """Writes spec, plan and the command's arguments to `lab.json`."""
-  spec.save(lab, workdir, plan={"arms": to_record(arms)}, arguments=list(arguments))
+  spec.save(lab, workdir, plan={"arms": to_record(lab, arms)}, arguments=list(arguments))

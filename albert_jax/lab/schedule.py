@@ -32,10 +32,10 @@ def wanted(
     Pairs of a run and the run that it starts from, if any.
   """
   named = [name for name in lab.arms if not arms or name in arms]
-  needed = [name for name in lab.arms if name in named or name in map(lab.source_arm, named)]
+  needed = {*named, *(origin for name in named for origin in lab.origins(name))}
   tuned, compared = [], []
   best = {}
-  for name in sorted(needed, key=lambda name: bool(lab.source_arm(name))):
+  for name in sorted(filter(needed.__contains__, lab.arms), key=lambda name: len(lab.origins(name))):
     source = lab.source_arm(name)
     if source and source not in best:
       continue

@@ -24,7 +24,7 @@ from albert_jax.json_files import read_json
 FILE = "lab.json"
 MATCHES = ("shape", "params", "params_total", "flops", "time")
 TUNING_SEED = 1000  # the first seed of the tuning runs; reported seeds lie below
-ANALYSES = ("depth", "conflict")
+ANALYSES = ("depth", "conflict", "growth")
 FROM_ARM = "arm:"  # init_from="arm:NAME" starts from the run of another arm with the same seed
 
 Overrides = dict[str, Any]
@@ -51,7 +51,7 @@ class Lab:
     average: evaluations.
     margin: the difference that matters.
     gate: nats by which every arm must be below the unigram loss before a verdict is given; 0 = no gate.
-    analyses: of the final parameters of each arm's first seed: "depth", "conflict".
+    analyses: of the final parameters of each arm's first seed: names of `ANALYSES`.
     published: numbers of a paper, by arm, and their "source".
   """
 
@@ -94,14 +94,25 @@ class Lab:
       if len(set(values)) < 2:
         raise InputError(f"{self.name}: tune[{key!r}] needs at least two values, got {values}.")
     for name in self.arms:
-      start = self.source_arm(name)
-      if start and (start not in self.arms or self.source_arm(start)):
-        raise InputError(f"{self.name}: arm {name} starts from {start}, which must be an arm that starts from none.")
+      self.origins(name)
 
   def source_arm(self, arm: str) -> str:
     """The arm from whose runs an arm starts; "" where it starts from new parameters."""
     start = str(self.arms[arm].get("init_from", ""))
     return start.removeprefix(FROM_ARM) if start.startswith(FROM_ARM) else ""
+
+  def origins(self, arm: str) -> list[str]:
+    """The arm from whose runs an arm starts, the one from which that starts, and so on.
+
+    Raises:
+      InputError: one of them does not exist, or they go round in a circle.
+    """
+    found = [arm]
+    while source := self.source_arm(found[-1]):
+      if source not in self.arms or source in found:
+        raise InputError(f"{self.name}: arm {found[-1]} starts from {source}, which must be another arm before it.")
+      found.append(source)
+    return found[1:]
 
   def tuning_seeds(self) -> range:
     """The seeds of the tuning runs."""

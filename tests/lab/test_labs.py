@@ -20,7 +20,8 @@ def test_every_lab_fits_together(name):
   assert lab.name == name
   assert lab.question.endswith("?")
   small = spec.load(f"labs/{name}.py:test")
-  assert (len(small.arms), small.seeds, [len(values) for values in small.tune.values()]) == (2, 2, [2])
+  origins = {origin for name in small.arms for origin in small.origins(name)}
+  assert (len({*small.arms} - origins), small.seeds, [len(values) for values in small.tune.values()]) == (2, 2, [2])
   arms = plan.make_arms(small)
   assert max(arm.cost.tokens for arm in arms.values()) < 10_000
   assert max(plan.reported(lab, lab.baseline, ()), key=lambda run: run.seed).seed < TUNING_SEED
@@ -35,3 +36,12 @@ def test_the_arms_of_the_sharing_table_cost_what_albert_says():
   assert len({arms[name].cost.flops for name in ("all", "attn", "ffn", "none")}) == 1
   assert sizes["none128"] < 1.01 * sizes["all"]  # as many parameters, without sharing
   assert arms["none128"].cost.flops < arms["all"].cost.flops / 2
+
+
+def test_surgery_takes_as_many_steps_as_training_from_scratch():
+  lab = spec.load("labs/surgery.py")
+  arms = plan.make_arms(lab)
+  steps = {name: sum(arms[stage].cost.steps for stage in (name, *lab.origins(name))) for name in arms}
+  whole = {name: count for name, count in steps.items() if not name.endswith("_stage")}
+  assert max(whole.values()) - min(whole.values()) <= 2
+  assert plan.to_record(lab, arms)["untied"]["flops"] == pytest.approx(arms["none"].cost.flops, rel=0.002)

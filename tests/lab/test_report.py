@@ -40,7 +40,8 @@ def finished(tmp_path_factory) -> Path:
   folder.mkdir(parents=True)
   depth = {"mlm_loss": [6.0, 5.0, 4.0], "angle": [40.0, 20.0], "cka": np.eye(3).tolist()}
   conflict = {"attn": {"table": [0, 0], "cosine": [[1, -0.5], [-0.5, 1]], "agreement": [0.42], "share": [0.25, 0.75]}}
-  (folder / "seed=0.json").write_text(json.dumps({"depth": depth, "conflict": conflict}))
+  growth = {"encoder/attn/key/kernel": {"norm": [12.5], "relative_change": [0.75]}, "mlm/bias": {"norm": [3.0]}}
+  (folder / "seed=0.json").write_text(json.dumps({"depth": depth, "conflict": conflict, "growth": growth}))
   (folder / "claim-0.json").write_text("{}")  # of the worker that made it
   report(str(workdir))
   return workdir
@@ -84,6 +85,13 @@ def test_the_page_is_one_small_file_and_the_same_at_every_report(finished):
   assert "prefers-color-scheme" in text
   assert "<script" not in text
   assert not re.search(r"\b20\d\d-\d\d-\d\d", text)
+
+
+def test_the_growth_of_weights_is_in_the_page(finished):
+  cells = re.findall(r"<td[^>]*>(.*?)</td>", (finished / "report" / "index.html").read_text())
+  place = cells.index("attn/key")
+  assert cells[place + 1 : place + 3] == ["12.5", "0.75"]
+  assert "mlm/bias" not in cells
 
 
 def test_every_number_of_the_tables_is_in_the_results(finished):

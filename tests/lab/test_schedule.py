@@ -115,6 +115,21 @@ def test_an_arm_starts_from_the_run_of_another_with_the_same_seed(tmp_path):
   assert plan.run_config(lab, arms["untied"], run, "W", start).init_from == f"W/{start.folder}"
 
 
+def test_arms_may_start_from_one_another_in_a_chain(tmp_path):
+  lab = make_lab(seeds=2, tune={RATE: (1e-3, 2e-3, 4e-3)})
+  lab.arms = {"c": {"init_from": "arm:b"}, "b": {"init_from": "arm:a"}, "a": {}, "none": {}}
+  lab.check()
+  assert lab.origins("c") == ["b", "a"]
+  fake = FakeLab(lab, by_rate(2e-3), tmp_path)
+  fake.work(arms=("c",))
+  assert {run.arm for run in fake.order} == {"a", "b", "c"}
+  starts = {(run.arm, start.arm) for run, start in schedule.wanted(lab, fake.results) if start}
+  assert starts == {("c", "b"), ("b", "a")}
+  lab.arms["a"] = {"init_from": "arm:c"}
+  with pytest.raises(InputError, match="starts from"):
+    lab.check()
+
+
 @pytest.mark.parametrize(
   ("fields", "named"),
   [

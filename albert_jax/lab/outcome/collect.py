@@ -31,7 +31,7 @@ def collect(workdir: str) -> dict:
   runs = {name: _reported(lab, name, choices.get(name), workdir) for name in lab.arms}
   arm_runs = {name: _arm_runs(lab, found) for name, found in runs.items()}
   compared = compare.compare(lab, arm_runs)
-  measured = {name: _measured(plan[name], lab, found) for name, found in runs.items()}
+  measured = _with_origins(lab, {name: _measured(plan[name], lab, found) for name, found in runs.items()})
   costs = {name: _costs(plan[name], measured[name], runs[name]) for name in lab.arms}
   finished = [run for found in runs.values() for run in found.values()]
   return jsonable(
@@ -128,6 +128,15 @@ def _measured(plan: Mapping, lab: Lab, found: Mapping[int, Finished]) -> dict:
     "step_seconds": step,
     "stepping_seconds": step * plan["cost"]["steps"],
     "run_seconds": statistics.fmean(seconds) if seconds else math.nan,
+  }
+
+
+def _with_origins(lab: Lab, measured: Mapping[str, dict]) -> dict[str, dict]:
+  """The same, with the seconds of stepping of the arms that an arm descends from among its own."""
+  seconds = {name: of_arm["stepping_seconds"] for name, of_arm in measured.items()}
+  return {
+    name: of_arm | {"stepping_seconds": sum(seconds[stage] for stage in (name, *lab.origins(name)))}
+    for name, of_arm in measured.items()
   }
 
 

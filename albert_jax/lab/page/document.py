@@ -167,7 +167,7 @@ def _analyses(results: Mapping) -> str:
         title = f"{arm}: gradients, {part}"
         caption = "Cosines of the layers' gradients on shared weights."
         squares.append(_figure(pictures.matrix(conflict["cosine"], title, first=1, low=-1), caption))
-  return _grid(lines) + _grid(squares, "small") + tables.agreement(results)
+  return _grid(lines) + _grid(squares, "small") + tables.agreement(results) + tables.growth(results)
 
 
 def _commands(results: Mapping) -> str:

@@ -120,5 +120,18 @@ def agreement(results: Mapping) -> str:
   return table(["arm", "part", "‖Σ g‖ / Σ ‖g‖ of each weight group", "share of each layer"], rows) if rows else ""
 
 
+def growth(results: Mapping) -> str:
+  """How large each matrix of the layers has become, and how far it has moved, by weight group."""
+  rows = []
+  for name, found in results["analyses"].items():
+    for path, of_path in found.get("growth", {}).items():
+      if path.startswith(("encoder/attn/", "encoder/ffn/")) and path.endswith("/kernel"):
+        matrix = path.removeprefix("encoder/").removesuffix("/kernel")
+        columns = (", ".join(numbers.si(value) for value in of_path[key]) for key in ("norm", "relative_change"))
+        rows.append([code(name), matrix, *columns])
+  header = ["arm", "matrix", "‖w‖ of each weight group", "‖w − start‖ / ‖start‖"]
+  return table(header, rows) if rows else ""
+
+
 def _is_shared(table: list[int]) -> bool:
   return len(set(table)) < len(table)
