@@ -93,8 +93,8 @@ def export_serving(path: str, folder: str, write: Writer, step: int | None = Non
   specs = jax.tree.map(lambda spec: jax.ShapeDtypeStruct(spec.shape, spec.dtype, sharding=device), start.specs)
   model = ServingModel(config, jax.tree.map(np.asarray, start.restore(specs)))
   with new_folder(folder) as temporary:
-    write(model, temporary)
     if start.tokenizer:
       save_tokenizer(load_tokenizer(start.tokenizer), str(temporary), max_length=config.positions)
     else:
       say(f"warning: {path} has no tokenizer, and so {folder} gets none")
+    write(model, temporary)  # last, for `save_tokenizer` makes the folder anew

@@ -3,6 +3,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from albert_jax.data.tokenizers.hf_folder import save_tokenizer
+from albert_jax.data.tokenizers.registry import load_tokenizer
 from albert_jax.errors import InputError
 from albert_jax.interop.onnx_graph import write_onnx
 from albert_jax.interop.serving import INPUTS, export_serving
@@ -104,3 +106,15 @@ def test_a_folder_that_is_not_empty(tmp_path):
   workdir = make_workdir(tmp_path / "run", model, make_params(model), "pretrain")
   with pytest.raises(InputError, match="is not empty"):
     export_serving(workdir, workdir, write_onnx)
+
+
+@pytest.mark.parametrize(("write", "file"), [(write_onnx, "model.onnx"), (write_stablehlo, "model.jax_export")])
+def test_the_tokenizer_comes_along(write, file, tmp_path):
+  model = MODEL | {"sharing": SHARED}
+  workdir = make_workdir(tmp_path / "run", model, make_params(model), "pretrain")
+  vocabulary = tmp_path / "vocab.txt"
+  vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abc"]))
+  save_tokenizer(load_tokenizer(str(vocabulary)), f"{workdir}/tokenizer")
+  export_serving(workdir, str(tmp_path / "out"), write)
+  assert (tmp_path / "out" / file).is_file()
+  assert load_tokenizer(str(tmp_path / "out")).encode("ab") == load_tokenizer(str(vocabulary)).encode("ab")
