@@ -22,6 +22,7 @@ class Hub:
 
   Attributes:
     commits: of every repository, oldest first.
+    newest: the id of a repository's newest commit, where it must be a certain one.
     failures: what the next requests for a path that contains the key get: a status, "gated", or "cut" for half of
       the body.
     requests: (method, path, range) of all that were asked.
@@ -30,12 +31,15 @@ class Hub:
 
   def __init__(self):
     self.commits: dict[str, list[dict[str, bytes]]] = {}
+    self.newest: dict[str, str] = {}
     self.failures: dict[str, list[int | str]] = {}
     self.requests: list[tuple[str, str, str]] = []
     self.stalled = ""
 
   def commit_id(self, name: str, number: int = -1) -> str:
     """Of a repository's newest commit, or of another."""
+    if number in (-1, len(self.commits[name]) - 1) and name in self.newest:
+      return self.newest[name]
     return hashlib.sha1(f"{name} {number % len(self.commits[name])}".encode()).hexdigest()
 
   def find(self, name: str, revision: str) -> tuple[str, dict[str, bytes]] | None:

@@ -4,6 +4,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 
 import pyarrow
 import pyarrow.parquet
@@ -144,6 +145,7 @@ def test_a_killed_download_goes_on_and_keeps_whole_files(hub, tmp_path):
     downloads = tmp_path / "hub" / "datasets--owner--set"
     while not (any(downloads.glob("blobs/*.incomplete")) and any(downloads.glob("snapshots/*/small.parquet"))):
       assert process.poll() is None
+      threading.Event().wait(0.05)
   finally:
     process.kill()
     process.wait()
