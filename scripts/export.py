@@ -2,8 +2,8 @@
 
 python scripts/export.py --format=huggingface --workdir=runs/NAME --output=FOLDER [--step=N]
 
-`onnx` (needs '.[export]') and `stablehlo` hold the encoder with every head that it has, in float32, for any batch and
-length, with the tokenizer beside them; they also take a Hugging Face folder or hub:OWNER/NAME as the workdir.
+`onnx` and `stablehlo` (both need '.[export]') hold the encoder with every head that it has, in float32, for any batch
+and length, with the tokenizer beside them; they also take a Hugging Face folder or hub:OWNER/NAME as the workdir.
 """
 
 from absl import flags
