@@ -201,7 +201,7 @@ class Checkpoints:
     if step not in steps:
       raise InputError(f"{self.folder} holds no checkpoint of step {step}; it has {steps or 'none'}.")
     if problem := self._problem(step):
-      raise InputError(f"The checkpoint {self._path(step)} is damaged: {problem}. {_way_out(self._path(step))}")
+      raise InputError(f"The checkpoint {self._path(step)} is damaged: {problem}. {_hint(self._path(step))}")
     return step
 
   def _newest(self, steps: list[int]) -> int:
@@ -214,9 +214,7 @@ class Checkpoints:
       damaged.append(step)
     if damaged:
       newest, problem = self._path(damaged[0]), self._problem(damaged[0])
-      raise InputError(
-        f"All checkpoints in {self.folder} are damaged: {steps}. {newest}: {problem}. {_way_out(newest)}"
-      )
+      raise InputError(f"All checkpoints in {self.folder} are damaged: {steps}. {newest}: {problem}. {_hint(newest)}")
     return _NO_STEP
 
   def _leave_out(self, step: int) -> None:
@@ -262,7 +260,7 @@ class Checkpoints:
       return checkpointer.restore(path / ITEM, args=restore_args)
 
 
-def _way_out(path: Path) -> str:
+def _hint(path: Path) -> str:
   return (
     "Take another step or a new --workdir; or, if you trust the files as they are now "
     f"(there was no manifest in an earlier version): python -m albert_jax.checkpoints.manifest {path}"

@@ -54,21 +54,21 @@ def export_huggingface(workdir: str, folder: str, step: int | None = None) -> st
   Raises:
     InputError: there is no such run or checkpoint, or the folder is not empty.
   """
-  start = pretrained_of_run(workdir, step)
-  encoder = encoder_config(ml_collections.ConfigDict(start.model))
-  name, parts = _class_of(start, encoder)
-  params = jax.tree.map(np.asarray, start.restore({part: start.specs[part] for part in ("encoder", *parts)}))
+  pretrained = pretrained_of_run(workdir, step)
+  encoder = encoder_config(ml_collections.ConfigDict(pretrained.model))
+  name, parts = _class_of(pretrained, encoder)
+  params = jax.tree.map(np.asarray, pretrained.restore({part: pretrained.specs[part] for part in ("encoder", *parts)}))
   layout, must_unshare = _layout(encoder)
   if must_unshare:
     params = unshare(params, encoder)
     say(f"{workdir}: every layer gets its own copy of shared weights, which a {name} cannot express")
   if name.endswith("Model") and not parts:
     say(f"{workdir} has no pooler: load it with add_pooling_layer=False, or {name} gets a new one")
-  tokenizer = load_tokenizer(start.tokenizer) if start.tokenizer else None
+  tokenizer = load_tokenizer(pretrained.tokenizer) if pretrained.tokenizer else None
   if tokenizer is None:
     say(f"warning: {workdir} has no tokenizer, and so {folder} gets none")
-  fields = {"architectures": [name]} | config_fields(start.model, layout) | _ids(tokenizer) | _labels(start)
-  card = model_card(load_config(workdir), start, params, name, unshared=must_unshare)
+  fields = {"architectures": [name]} | config_fields(pretrained.model, layout) | _ids(tokenizer) | _labels(pretrained)
+  card = model_card(load_config(workdir), pretrained, params, name, unshared=must_unshare)
   with new_folder(folder) as temporary:
     if tokenizer is not None:
       save_tokenizer(tokenizer, str(temporary), max_length=encoder.positions)
@@ -80,15 +80,15 @@ def export_huggingface(workdir: str, folder: str, step: int | None = None) -> st
   return name
 
 
-def _class_of(start: Pretrained, encoder: EncoderConfig) -> tuple[str, tuple[str, ...]]:
+def _class_of(pretrained: Pretrained, encoder: EncoderConfig) -> tuple[str, tuple[str, ...]]:
   """The class's name, and the parts that it has beside the encoder."""
   family = "Albert" if encoder.has_projection else "Bert"
-  for suffix, parts in _CLASSES[start.task].items():
-    if {*parts} <= {*start.specs} and family + suffix != "AlbertForNextSentencePrediction":
+  for suffix, parts in _CLASSES[pretrained.task].items():
+    if {*parts} <= {*pretrained.specs} and family + suffix != "AlbertForNextSentencePrediction":
       return family + suffix, parts
-  if start.task == "pretrain":
+  if pretrained.task == "pretrain":
     return f"{family}Model", ()
-  raise InputError(f"{start.path} lacks {' and '.join(parts)}, which a model for {start.task} has.")
+  raise InputError(f"{pretrained.path} lacks {' and '.join(parts)}, which a model for {pretrained.task} has.")
 
 
 def _layout(encoder: EncoderConfig) -> tuple[tuple[int, int, int] | None, bool]:
@@ -115,15 +115,17 @@ def _ids(tokenizer: Tokenizer | None) -> dict[str, int]:
   return {"pad_token_id": tokenizer.pad_id, "bos_token_id": tokenizer.cls_id, "eos_token_id": tokenizer.sep_id}
 
 
-def _labels(start: Pretrained) -> dict[str, Any]:
-  if start.task != "classify":
+def _labels(pretrained: Pretrained) -> dict[str, Any]:
+  if pretrained.task != "classify":
     return {}
-  outputs = start.specs["classifier"]["bias"].shape[0]
-  if start.labels and len(start.labels) != outputs:
-    raise InputError(f"{start.path}: data.labels has {len(start.labels)} names, the classifier {outputs} outputs.")
-  names = start.labels or tuple(f"LABEL_{i}" for i in range(outputs))
+  outputs = pretrained.specs["classifier"]["bias"].shape[0]
+  if pretrained.labels and len(pretrained.labels) != outputs:
+    raise InputError(
+      f"{pretrained.path}: data.labels has {len(pretrained.labels)} names, the classifier {outputs} outputs."
+    )
+  names = pretrained.labels or tuple(f"LABEL_{i}" for i in range(outputs))
   return {
     "id2label": dict(enumerate(names)),
     "label2id": {name: i for i, name in enumerate(names)},
-    "problem_type": "single_label_classification" if start.labels else "regression",
+    "problem_type": "single_label_classification" if pretrained.labels else "regression",
   }

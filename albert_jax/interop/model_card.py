@@ -19,37 +19,37 @@ _PAIRS = {
 
 
 def model_card(
-  config: ml_collections.ConfigDict, start: Pretrained, params: Mapping, name: str, *, unshared: bool
+  config: ml_collections.ConfigDict, pretrained: Pretrained, params: Mapping, name: str, *, unshared: bool
 ) -> str:
   """The text of `README.md`.
 
   Args:
     config: of the run.
-    start: the checkpoint.
+    pretrained: the checkpoint.
     params: what is exported.
     name: of the class that loads it.
     unshared: whether shared weights were copied to each layer.
   """
-  model = start.model
+  model = pretrained.model
   rows = {
     "class": f"`{name}`",
-    "parameters": f"{count(params):,}" + (f" ({count(start.specs):,} in training)" if unshared else ""),
+    "parameters": f"{count(params):,}" + (f" ({count(pretrained.specs):,} in training)" if unshared else ""),
     "layers × width": f"{model['layers']} × {model['width']}",
     "heads, feed-forward": f"{model['heads']}, {model['ffn']}",
     "embedding, vocabulary": f"{model['embedding']}, {model['vocab_size']}",
     "positions": model["positions"],
     **{f"sharing of {part}": _sharing(scheme, model["layers"]) for part, scheme in model["sharing"].items() if scheme},
-    "steps": start.step,
+    "steps": pretrained.step,
     **_training(config),
   }
   lines = ["---", "library_name: transformers", "tags: [albert_jax]", "---", "", f"# {config.name}", ""]
-  lines += [f"Trained with albert_jax for the task `{start.task}`.", ""]
+  lines += [f"Trained with albert_jax for the task `{pretrained.task}`.", ""]
   lines += ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items()), ""]
   if unshared:
     lines += ["Layers share weights in a way that this class cannot express; here each layer has a copy.", ""]
   if config.task == "pretrain" and (pairs := _PAIRS.get(config.data.pair_objective)):
     lines += [pairs, ""]
-  for split, metrics in _last_metrics(Path(start.path) / METRICS_FILE, start.step).items():
+  for split, metrics in _last_metrics(Path(pretrained.path) / METRICS_FILE, pretrained.step).items():
     lines += [
       f"**{split}** at step {metrics.pop('step')}: " + ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()),
       "",

@@ -57,12 +57,12 @@ def load(
     InputError: the folder holds no model, a damaged one, or no tokenizer.
   """
   path = os.fspath(path)
-  start = open_pretrained(path, step)
-  file = tokenizer or start.tokenizer
+  pretrained = open_pretrained(path, step)
+  file = tokenizer or pretrained.tokenizer
   if not file:
     raise InputError(f"{path} has no tokenizer: name its file or folder, as in load(path, tokenizer=FILE).")
-  data = {} if is_huggingface(start.path) else load_config(start.path).data
-  return Predictor(start, load_tokenizer(file), data, dtype)
+  data = {} if is_huggingface(pretrained.path) else load_config(pretrained.path).data
+  return Predictor(pretrained, load_tokenizer(file), data, dtype)
 
 
 class Predictor:
@@ -81,24 +81,24 @@ class Predictor:
     max_length: tokens that the model reads at once, [CLS] and [SEP] included: as many as in its training.
   """
 
-  def __init__(self, start: Pretrained, tokenizer: Tokenizer, data: Mapping[str, Any], dtype: str = "float32"):
+  def __init__(self, pretrained: Pretrained, tokenizer: Tokenizer, data: Mapping[str, Any], dtype: str = "float32"):
     """Reads the parameters of a model.
 
     Args:
-      start: the model.
+      pretrained: the model.
       tokenizer: its tokenizer.
       data: the record `config.data` of its run, as far as it is known.
       dtype: of the computation.
     """
-    self.config = encoder_config(ml_collections.ConfigDict({**start.model, **RUNTIME, "dtype": dtype}))
-    tokenizer.check_fits(self.config.vocab_size, f"the vocabulary of {start.path}")
-    self.tokenizer, self.labels = tokenizer, start.labels
-    self.heads = tuple(sorted(set(start.specs) - {"encoder"}))
+    self.config = encoder_config(ml_collections.ConfigDict({**pretrained.model, **RUNTIME, "dtype": dtype}))
+    tokenizer.check_fits(self.config.vocab_size, f"the vocabulary of {pretrained.path}")
+    self.tokenizer, self.labels = tokenizer, pretrained.labels
+    self.heads = tuple(sorted(set(pretrained.specs) - {"encoder"}))
     self.max_length = min(self.config.positions, data.get("max_length") or self.config.positions)
-    self._path, self._task, self._data = start.path, start.task, data
+    self._path, self._task, self._data = pretrained.path, pretrained.task, data
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    self.params = start.restore(
-      jax.tree.map(lambda spec: jax.ShapeDtypeStruct(spec.shape, spec.dtype, sharding=device), start.specs)
+    self.params = pretrained.restore(
+      jax.tree.map(lambda spec: jax.ShapeDtypeStruct(spec.shape, spec.dtype, sharding=device), pretrained.specs)
     )
     self._has_warned = False
 
