@@ -37,7 +37,7 @@ _RUN = {
 _DATA = {
   "source": Field(
     "hub:wikimedia/wikipedia@b04c8d1ceb2f5cd4588862100d08de323dccfbaa/20231101.en",  # English Wikipedia, 11.6 GB
-    "Text: pydoc, files:GLOB, hub:OWNER/NAME[@REVISION][/FOLDER or GLOB] or tfds:NAME/CONFIG.",
+    "Text: pydoc, files:GLOB, hub:OWNER/NAME/PATH or tfds:NAME/CONFIG; see docs/data.md.",
     finetuning="",
     free=True,
   ),

@@ -41,7 +41,8 @@ class ServingModel:
     """The outputs by name, float32; what they hold in padding has no meaning.
 
     Args:
-      input_ids_BT, token_type_ids_BT: of one text or pair of texts a row.
+      input_ids_BT: one text or pair of texts a row.
+      token_type_ids_BT: 0 in the first text, 1 in the second.
       attention_mask_BT: 1 where there is a token, 0 in padding.
 
     Returns:
