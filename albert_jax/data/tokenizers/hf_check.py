@@ -7,6 +7,9 @@ ways that text is to be treated otherwise; what is allowed is listed here, and e
 import functools
 import itertools
 import json
+import re
+import sys
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,9 @@ DEFINITION_SHAPE = {
   "added_tokens?": ([{"id": int, "content": str}], None),
 }
 ADDED_SHAPE = {str: int}
+
+# A range of characters in a regular expression, in JSON.
+_RANGE = re.compile(r"\\\\x\{([0-9a-f]{1,6})\}-\\\\x\{([0-9a-f]{1,6})\}")
 
 # Settings that change ids, and the value with which they do not.
 _MUST_BE = {
@@ -147,7 +153,7 @@ def _check_sentencepiece(definition: Mapping[str, Any], file: Path, lowercase: b
   core = [step for step in steps if step["type"] not in ("Precompiled", "NFC")]
   lower = [{"type": name} for name in ("NFKD", "StripAccents", "Lowercase")] if lowercase else []
   albert = [*_QUOTES, *lower]  # of transformers
-  if core not in (_own_steps(lowercase), albert, [*albert, _SPACES]):
+  if core not in (albert, [*albert, _SPACES]) and not _are_alike(core, _own_steps(lowercase)):
     different = next((a for a, b in itertools.zip_longest(core, albert) if a != b and a), None)
     what = f"has the step {json.dumps(different)[:80]}" if different else "lacks steps"
     raise InputError(f"{file}: the normalizer {what}; only that of an ALBERT can be followed.")
@@ -176,6 +182,24 @@ def _own_steps(lowercase: bool) -> list[dict]:
   backend = tokenizers.Tokenizer(tokenizers.models.Unigram([("a", 0.0)], 0))
   backend.normalizer = sentencepiece_normalizer(lowercase, b"")
   return json.loads(backend.to_str())["normalizer"]["normalizers"]
+
+
+def _are_alike(steps: list[dict], own: list[dict]) -> bool:
+  """Whether steps are ours, as this Python writes them or another: each knows the marks of its version of Unicode.
+
+  What Unicode 3.2 has must be the same: its characters are those of every version.
+  """
+  texts = [[json.dumps(step) for step in side] for side in (steps, own)]
+  if [_RANGE.sub("", text) for text in texts[0]] != [_RANGE.sub("", text) for text in texts[1]]:
+    return False
+  for pair in zip(*texts):
+    characters = [
+      {code for a, b in _RANGE.findall(text) for code in range(int(a, 16), min(int(b, 16), sys.maxunicode) + 1)}
+      for text in pair
+    ]
+    if any(unicodedata.ucd_3_2_0.category(chr(code)) != "Cn" for code in characters[0] ^ characters[1]):
+      return False
+  return True
 
 
 def _content(token: Any) -> str | None:

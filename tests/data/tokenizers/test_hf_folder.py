@@ -265,6 +265,19 @@ def test_rules_that_would_give_other_ids_are_refused_by_name(
     load_folder(str(tmp_path / "saved"))
 
 
+def test_a_folder_that_another_python_wrote(trained, tmp_path):
+  """Its version of Unicode may know marks that this one does not, but no others of the old ones."""
+  save_tokenizer(trained["sentencepiece", True], str(tmp_path / "saved"))
+  path = tmp_path / "saved" / "tokenizer.json"
+  text = path.read_text()
+  assert r"[\\x{300}-" in text
+  path.write_text(text.replace(r"[\\x{300}-", r"[\\x{e0080}-\\x{e0085}\\x{300}-"))
+  load_folder(str(tmp_path / "saved"))
+  path.write_text(text.replace(r"[\\x{300}-", r"[\\x{301}-"))
+  with pytest.raises(InputError, match="normalizer has the step"):
+    load_folder(str(tmp_path / "saved"))
+
+
 STRANGE = (None, True, -1, 2**70, 1.5, float("nan"), "x", "", [], ["x"], [[]], {}, {"x": 1}, "\ud800")
 
 
