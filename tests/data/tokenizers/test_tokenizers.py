@@ -241,7 +241,7 @@ def test_bad_file(tmp_path, name, content, message):
 
 
 def test_missing_file(tmp_path):
-  with pytest.raises(InputError, match=r"none\.model' cannot be read \(No such file"):
+  with pytest.raises(InputError, match=r"none\.model cannot be read: No such file"):
     load_tokenizer(str(tmp_path / "none.model"))
 
 
