@@ -100,7 +100,8 @@ def run(job: Job, say: Callable[[str], None] = lambda line: None) -> dict[str, A
     raise InputError(found["error"])
   if done.returncode:
     say(done.stderr[-4000:])
-    raise InputError(f"{job.contender} failed ({job.action}, status {done.returncode}); see above.")
+    reason = "RESOURCE_EXHAUSTED, " if "RESOURCE_EXHAUSTED" in done.stderr else ""
+    raise InputError(f"{job.contender} failed ({job.action}, {reason}status {done.returncode}); see above.")
   return found
 
 

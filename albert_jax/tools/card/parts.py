@@ -116,22 +116,9 @@ def resume(small: bool) -> Found:
     for path in resumed.glob("checkpoints/8*"):
       shutil.rmtree(path) if path.is_dir() else path.unlink()
     _train(resumed)
-    leaves = [_leaves(workdir, 8) for workdir in (whole, resumed)]
-    different = [path for path, (a, b) in _zip(*leaves).items() if not np.array_equal(a, b)]
-  return {"arrays": len(leaves[0]), "different": different}
-
-
-def profile(small: bool) -> Found:
-  """The dearest kernels of a step of BERT-base, from the profiler's own table where it can be read."""
-  with tempfile.TemporaryDirectory(prefix="albert_jax_card_") as folder:
-    name = "bert_mini" if small else "bert_base"
-    rows, length = (4, 32) if small else (64, 512)
-    _train(
-      Path(folder), f"configs/{name}.py" + (":test" if small else ""), f"--config.data.max_length={length}",
-      f"--config.train.batch_size={rows}", "--config.train.profile=5-7", "--config.train.microbatches=1",
-    )  # fmt: skip
-    traces = [str(path.relative_to(folder)) for path in Path(folder).rglob("*.trace.json.gz")]
-    return {"traces": traces}
+    expected, found = (_leaves(workdir, 8) for workdir in (whole, resumed))
+    different = [path for path in expected if not np.array_equal(expected[path], found[path])]
+  return {"arrays": len(expected), "different": different}
 
 
 PARTS = (
@@ -146,7 +133,6 @@ PARTS = (
   Part("BERT-base, 512, packed", 120, Speed("bert_base", 512, 64, peer=True, packed=True)),
   Part("ALBERT-base, 128", 60, Speed("albert_base", 128, 512)),
   Part("BERT-large, 128", 60, Speed("bert_large", 128, 128)),
-  Part("profile", 60, profile),
 )
 
 
@@ -191,12 +177,13 @@ def _race(job: Job, facts: Found, ours: Found) -> Found:
   return {"gate": gate, "peer": speed, "ratio": ours["tokens_per_second"] / speed["tokens_per_second"]}
 
 
-def _train(workdir: Path, config: str = "configs/bert_mini.py:test", *arguments: str) -> None:
+def _train(workdir: Path) -> None:
   command = [
-    sys.executable, "train.py", f"--config={config}", f"--workdir={workdir}", "--config.data.source=pydoc:optax",
+    sys.executable, "train.py", "--config=configs/bert_mini.py:test", f"--workdir={workdir}",
+    "--config.data.source=pydoc:optax",
     f"--config.data.cache_dir={workdir.parent / 'cache'}", "--config.data.tokenizer=train:sentencepiece:600",
     "--config.model.vocab_size=600", "--config.train.steps=8", "--config.checkpoint.every=4",
-    "--config.checkpoint.keep=2", "--config.train.deterministic=True", *arguments,
+    "--config.checkpoint.keep=2", "--config.train.deterministic=True",
   ]  # fmt: skip
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
   if done.returncode:
@@ -215,7 +202,3 @@ def _leaves(workdir: Path, step: int) -> dict[str, np.ndarray]:
   checkpoints = Checkpoints(str(workdir), every=config.checkpoint.every, keep=config.checkpoint.keep)
   state = checkpoints.restore(program.state, step)
   return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
-
-
-def _zip(a: dict, b: dict) -> dict:
-  return {key: (a[key], b[key]) for key in a}
