@@ -12,8 +12,8 @@ RATES = (7.5e-4, 1.5e-3, 3e-3)  # that each arm chooses from; the grid grows whe
 
 
 def parse(arguments: str, **defaults) -> ml_collections.ConfigDict:
-  """The arguments that every lab takes: `test`, `size` and `seeds`; and those of its own."""
-  parsed = common.parse_arguments(arguments, size="tiny", seeds=3, **defaults)
+  """The arguments that every lab takes: `test`, `size`, `seeds` and `rate`; and those of its own."""
+  parsed = common.parse_arguments(arguments, size="tiny", seeds=3, rate=0.0, **defaults)
   if parsed.size not in SIZES:
     raise unknown("size of a lab's models", parsed.size, SIZES)
   return parsed
@@ -73,9 +73,14 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
 
 
 def finish(lab: Lab, arguments: ml_collections.ConfigDict) -> Lab:
-  """Sets the seeds and the rates; for `test` two arms and their origins, two seeds and two rates are left."""
+  """Sets the seeds and the rates; for `test` two arms and their origins, two seeds and two rates are left.
+
+  `rate` takes the place of the grid, for all arms: where a lab before has chosen it.
+  """
   lab.seeds = arguments.seeds
-  lab.tune = {"optimizer.learning_rate": RATES}
+  lab.tune = {} if arguments.rate else {"optimizer.learning_rate": RATES}
+  if arguments.rate:
+    lab.base.optimizer.learning_rate = arguments.rate
   if arguments.test:
     lab.name += "_test"
     lab.seeds, lab.tune_extend = 2, 0

@@ -45,3 +45,9 @@ def test_surgery_takes_as_many_steps_as_training_from_scratch():
   whole = {name: count for name, count in steps.items() if not name.endswith("_stage")}
   assert max(whole.values()) - min(whole.values()) <= 2
   assert plan.to_record(lab, arms)["untied"]["flops"] == pytest.approx(arms["none"].cost.flops, rel=0.002)
+
+
+def test_a_rate_takes_the_place_of_the_grid():
+  lab = spec.load("labs/sharing_table.py:rate=2e-3")
+  assert not lab.tune
+  assert lab.base.optimizer.learning_rate == 2e-3
