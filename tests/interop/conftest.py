@@ -1,15 +1,20 @@
 """Tiny models of transformers with random weights everywhere, and the same rows for both sides."""
 
+import json
+
 import jax
 import ml_collections
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 import transformers
 from flax import nnx
 
 from albert_jax.checkpoints.manager import Checkpoints
 from albert_jax.config import save_config
+from albert_jax.errors import InputError
+from albert_jax.interop.huggingface import read_huggingface
 from albert_jax.models.heads import ClassificationModel, PretrainingModel, SpanModel
 from albert_jax.tasks.settings import RUNTIME, encoder_config
 from albert_jax.training.step import TrainState
@@ -98,3 +103,23 @@ def assert_close(ours, theirs, tolerance: float) -> None:
 def assert_equal(ours: dict, theirs: dict) -> None:
   """The same trees, bit by bit."""
   jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def set_fields(folder, **fields) -> None:
+  """Sets fields of a folder's config.json."""
+  file = folder / "config.json"
+  file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+def change(folder, function) -> None:
+  """Rewrites the tensors, a dict that `function` changes."""
+  tensors = safetensors.numpy.load_file(folder / "model.safetensors")
+  function(tensors)
+  safetensors.numpy.save_file(tensors, folder / "model.safetensors")
+
+
+def fails(folder, message: str) -> None:
+  """The folder is refused with a message, which names it."""
+  with pytest.raises(InputError, match=message) as error:
+    read_huggingface(str(folder))
+  assert str(folder) in str(error.value)

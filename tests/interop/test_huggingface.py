@@ -6,12 +6,9 @@ import pytest
 import safetensors.numpy
 import torch
 
-from albert_jax.errors import InputError
-from albert_jax.interop.huggingface import import_huggingface, read_huggingface
+from albert_jax.interop.huggingface import read_huggingface
 from albert_jax.models.sharing import make_table
-from albert_jax.tasks.settings import RUNTIME
-from albert_jax.training.init_from import pretrained_of_run
-from tests.interop.conftest import assert_equal, make_torch
+from tests.interop.conftest import assert_equal, change, fails, make_torch, set_fields
 
 
 @pytest.fixture(scope="module")
@@ -36,24 +33,6 @@ def albert(saved, tmp_path):
 @pytest.fixture
 def classifier(saved, tmp_path):
   return shutil.copytree(saved / "BertForSequenceClassification", tmp_path / "classifier")
-
-
-def set_fields(folder, **fields) -> None:
-  file = folder / "config.json"
-  file.write_text(json.dumps(json.loads(file.read_text()) | fields))
-
-
-def change(folder, function) -> None:
-  """Rewrites the tensors, a dict that `function` changes."""
-  tensors = safetensors.numpy.load_file(folder / "model.safetensors")
-  function(tensors)
-  safetensors.numpy.save_file(tensors, folder / "model.safetensors")
-
-
-def fails(folder, message: str) -> None:
-  with pytest.raises(InputError, match=message) as error:
-    read_huggingface(str(folder))
-  assert str(folder) in str(error.value)
 
 
 class TestConfig:
@@ -307,26 +286,3 @@ class TestValues:
 
     change(bert, wrap)
     fails(bert, r" is missing.*module\.\S+ \[.*is unexpected")
-
-
-class TestImport:
-  def test_workdir_holds_the_same_model(self, albert, tmp_path):
-    found = import_huggingface(str(albert), str(tmp_path / "run"))
-    start = pretrained_of_run(str(tmp_path / "run"))
-    assert_equal(start.restore(start.specs), found.params)
-    assert (start.task, start.step, start.tokenizer) == ("pretrain", 0, "")
-    known = found.model | RUNTIME
-    sharing = known.pop("sharing")
-    assert {name: start.model[name] for name in known} == known
-    assert {name: scheme for name, scheme in start.model["sharing"].items() if scheme} == sharing
-
-  def test_refuses_a_workdir_in_use(self, albert, tmp_path):
-    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    with pytest.raises(InputError, match="not empty"):
-      import_huggingface(str(albert), str(tmp_path / "run"))
-
-  def test_nothing_half_written(self, albert, tmp_path, monkeypatch):
-    monkeypatch.setattr("albert_jax.interop.huggingface.Checkpoints.save", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-      import_huggingface(str(albert), str(tmp_path / "run"))
-    assert [path.name for path in tmp_path.iterdir()] == ["albert"]

@@ -1,4 +1,3 @@
-import collections
 import fcntl
 import itertools
 import json
@@ -7,7 +6,6 @@ import shutil
 import threading
 from pathlib import Path
 
-import ml_collections
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -17,9 +15,8 @@ from albert_jax.data.examples import prepare as prepare_module
 from albert_jax.data.examples.chunks import ExampleSettings, stable_hash
 from albert_jax.data.examples.encode import DocumentEncoder
 from albert_jax.data.examples.metadata import read_metadata
-from albert_jax.data.examples.prepare import prepare, prepare_from_config
+from albert_jax.data.examples.prepare import prepare
 from albert_jax.data.examples.reader import open_examples
-from albert_jax.data.text.files import FilesSource
 from albert_jax.data.text.sources import open_source
 from albert_jax.data.tokenizers.registry import load_tokenizer
 from albert_jax.errors import InputError
@@ -283,38 +280,3 @@ def test_a_set_of_an_earlier_version_is_found_and_read(tmp_path, monkeypatch):
   old = prepare(source, tokenizer, settings, tmp_path / "old")
   assert old.relative_to(tmp_path / "old") == made.relative_to(tmp_path / "new")
   assert_same_sets(old, made)
-
-
-def test_text_that_changes_meanwhile_is_noticed(tmp_path, word_source, word_tokenizer, monkeypatch):
-  def write(source, *rest, **options):
-    splits = writer.write_examples(source, *rest, **options)
-    with open(tmp_path / "text" / "a.txt", "a") as file:
-      file.write("\nw1 w2 w3\n")
-    return splits
-
-  monkeypatch.setattr(prepare_module, "write_examples", write)
-  with pytest.raises(InputError, match=r"text/\*\.txt changed"):
-    prepare(word_source, word_tokenizer, SETTINGS, tmp_path / "cache")
-  assert not [*(tmp_path / "cache").rglob("metadata.json")]
-
-
-def test_the_text_is_read_twice_at_most(tmp_path, word_source, word_tokenizer, monkeypatch):
-  """Once its head, for all who only look, and once the whole."""
-  reads = collections.Counter()
-  read = FilesSource.read
-
-  def count(self, shard):
-    reads[shard] += 1
-    yield from read(self, shard)
-
-  monkeypatch.setattr(FilesSource, "read", count)
-  data = dict(
-    source=word_source.spec, text_key="text", tokenizer="train:wordpiece:30", cache_dir=str(tmp_path / "cache")
-  )
-  data |= dict(max_length=32, short_seq_prob=0.1, layout="auto", valid_fraction=1e-9, holdout_seed=0)
-  config = ml_collections.ConfigDict(data)
-  directory, _ = prepare_from_config(config, processes=1)
-  assert set(reads.values()) == {2}
-  reads.clear()
-  assert prepare_from_config(config)[0] == directory
-  assert reads == {"a.txt": 1}  # whether there is text

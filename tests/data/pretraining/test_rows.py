@@ -257,44 +257,6 @@ def test_rows_travel_by_pickle():
   assert_equal(rows_of(rows, 0, 9), rows_of(pickle.loads(pickle.dumps(rows)), 0, 9))
 
 
-@pytest.mark.parametrize(
-  ("settings", "words"),
-  [
-    ({"mask_rate": 0.0}, ["mask_rate=0.0"]),
-    ({"mask_rate": 1.0}, ["mask_rate=1.0"]),
-    ({"max_ngram": 0}, ["max_ngram=0"]),
-    ({"packing": 0}, ["packing=0"]),
-    ({"max_length": 4}, ["max_length=4", "5 to"]),
-    ({"max_length": 2**17}, ["max_length=131072"]),
-    ({"max_predictions": 600}, ["max_predictions=600", "max_length=512"]),
-    ({"max_predictions": -1}, ["max_predictions=-1"]),
-    ({"seed": -1}, ["seed=-1"]),
-    ({"mask_prob": 1.1}, ["mask_prob=1.1"]),
-    ({"random_prob": 0.3}, ["random_prob=0.3"]),
-    ({"pair_objective": "spo"}, ["spo", 'Did you mean "sop"?', "nsp", "none"]),
-  ],
-)
-def test_bad_settings_name_the_key(settings, words):
-  with pytest.raises(InputError) as error:
-    BatchSettings(**settings)
-  for word in words:
-    assert word in str(error.value)
-
-
-@pytest.mark.parametrize(
-  ("changes", "words"),
-  [
-    ({"special_ids": (UNK, CLS, SEP, MASK)}, "special ids"),
-    ({"sep_id": CLS}, "different"),
-    ({"size": SIZE + 1}, "word_starts"),
-    ({"special_ids": (PAD, UNK, CLS, SEP, MASK, SIZE)}, "outside"),
-  ],
-)
-def test_bad_vocabularies(changes, words):
-  with pytest.raises(InputError, match=words):
-    make_vocabulary(**changes)
-
-
 def test_rows_that_examples_cannot_fill():
   with pytest.raises(InputError, match=rf"max_length={T + 1}.*prepared for {T}"):
     make_rows(max_length=T + 1)

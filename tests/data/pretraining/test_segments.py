@@ -1,70 +1,10 @@
-"""Examples made of chunks whose every token is unique, so that each can be traced to its place."""
-
 import numpy as np
 import pytest
 from scipy import stats
 
 from albert_jax.data.pretraining.segments import assemble
-from albert_jax.data.pretraining.spec import BatchSettings, Vocabulary
-from albert_jax.data.pretraining.synthetic import MemoryExamples
-
-# Probability of |z| > 4: what a true null hypothesis exceeds once in 16,000 seeds.
-RARE = 6e-5
-PAD, UNK, CLS, SEP, MASK = range(5)
-SIZE = 1_000_000
-VOCABULARY = Vocabulary(SIZE, PAD, CLS, SEP, MASK, tuple(range(5)), np.ones(SIZE, bool))
-
-
-class Traced:
-  """Chunks of sentences of the given lengths, with unique tokens."""
-
-  def __init__(self, sentence_lengths, documents=None):
-    token, chunks = 5, []
-    self.chunk_of, self.sentence_of = {}, {}
-    for c, lengths in enumerate(sentence_lengths):
-      chunks.append([])
-      for s, length in enumerate(lengths):
-        ids = list(range(token, token + length))
-        token += length
-        chunks[-1].append(ids)
-        self.chunk_of |= dict.fromkeys(ids, c)
-        self.sentence_of |= dict.fromkeys(ids, s)
-    self.chunks = chunks
-    self.documents = documents or list(range(len(chunks)))
-    self.examples = MemoryExamples(chunks, documents)
-
-  def make(self, repeats=1, planned=None, first_row=0, **settings):
-    """Assembles every chunk `repeats` times, one in a row: [(chunk, A, B or None, label, weight)]."""
-    settings = BatchSettings(**{"max_length": 64, **settings})
-    index = np.repeat(np.arange(len(self.chunks)), repeats)[:, None]
-    planned = np.full(index.shape, planned or settings.max_length)
-    unsplit = np.full(len(self.examples), settings.pair_objective == "none")
-    made = assemble(self.examples, unsplit, index, planned, first_row, VOCABULARY, settings)
-    results = []
-    ends = np.cumsum(made.lengths)
-    for x, (end, length) in enumerate(zip(ends, made.lengths)):
-      part = slice(end - length, end)
-      a, b = parse(made.tokens[part].tolist(), made.types[part].tolist())
-      assert made.positions[part].tolist() == list(range(length))
-      assert length <= planned[x, 0]
-      label, weight = int(made.pair_labels[x]), float(made.pair_weights[x])
-      results.append((int(index[x, 0]), a, b, label, weight))
-    return results
-
-
-def parse(tokens, types):
-  """Checks the layout and returns segments A and B (None if there is one segment)."""
-  assert tokens[0] == CLS
-  assert tokens[-1] == SEP
-  separators = [i for i, t in enumerate(tokens) if t == SEP]
-  assert len(separators) in (1, 2)
-  assert types == [int(i > separators[0]) for i in range(len(tokens))]
-  assert not {CLS, PAD, MASK} & set(tokens[1:])
-  a = tokens[1 : separators[0]]
-  b = tokens[separators[0] + 1 : -1] if len(separators) == 2 else None
-  assert a
-  assert b is None or b
-  return a, b
+from albert_jax.data.pretraining.spec import BatchSettings
+from tests.data.pretraining.traced import RARE, VOCABULARY, Traced
 
 
 def flat(sentences):
@@ -233,46 +173,6 @@ def test_quirk_without_room_for_two_segments():
   tiny = Traced([[1], [1]] * 10)
   for _, a, b, _, weight in tiny.make(5, planned=4, single_sentence_random_pair=True):
     assert (len(a), b, weight) == (1, None, 0)
-
-
-def slow_lengths(a, b, room):
-  while a + b > room:
-    a, b = (a - 1, b) if a > b else (a, b - 1)
-  return a, b
-
-
-@pytest.mark.parametrize("lengths", [[40, 12], [12, 40], [30, 30], [31, 30], [90, 50]])
-def test_truncation_shortens_the_longer_segment(lengths):
-  traced = Traced([lengths])
-  for _, a, b, label, _ in traced.make(50, max_length=48):
-    first, second = reversed(lengths) if label else lengths
-    assert (len(a), len(b)) == slow_lengths(first, second, 45)
-    for segment in (a, b):
-      assert segment == list(range(segment[0], segment[0] + len(segment)))
-      assert len({traced.sentence_of[t] for t in segment}) == 1
-
-
-def test_truncation_takes_from_front_and_back_with_equal_chance():
-  fronts = {22: [], 7: []}  # tokens that go from 40 and from 25, to leave 36
-  for _, a, b, label, _ in Traced([[40, 25]]).make(6000, max_length=39):
-    long, short = (b, a) if label else (a, b)
-    assert (len(long), len(short)) == (18, 18)
-    fronts[22].append(long[0] - 5)
-    fronts[7].append(short[0] - 45)
-  for cut, front in fronts.items():
-    law = stats.binom.pmf(np.arange(cut + 1), cut, 0.5)
-    counts = np.bincount(front, minlength=cut + 1)
-    often = law > 1e-3
-    expected = law[often] / law[often].sum() * counts[often].sum()
-    assert stats.chisquare(counts[often], expected).pvalue > RARE
-  assert stats.pearsonr(*fronts.values()).pvalue > RARE
-
-
-def test_truncation_of_one_segment():
-  traced = Traced([[50]])
-  for _, a, b, _, _ in traced.make(20, max_length=20, pair_objective="none"):
-    assert len(a) == 18
-    assert b is None
 
 
 def test_planned_lengths_hold_for_random_pairs_too():
