@@ -84,3 +84,12 @@ def test_mistakes_in_the_command_line_are_named():
     check(f"--config={ROOT}/configs/albert_tini.py")
   with pytest.raises(InputError, match="test"):
     check(f"{config}:tset")
+
+
+@pytest.mark.parametrize("module", ["train", "eval", "albert_jax.predict.predictor"])
+def test_what_few_need_is_imported_where_it_is_used(module):
+  """Each of these takes from half a second to two."""
+  code = f"import sys, {module}\nprint(*(name for name in sys.argv[1:] if name in sys.modules))"
+  slow = ["torch", "transformers", "tensorflow", "scipy.stats", "sklearn", "pandas", "matplotlib", "wandb", "onnx"]
+  result = subprocess.run([sys.executable, "-c", code, *slow], cwd=ROOT, capture_output=True, text=True, timeout=300)
+  assert result.stdout.split() == [], result.stderr

@@ -3,47 +3,52 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-from scipy import stats
-from sklearn import metrics
 
 from albert_jax.errors import InputError, unknown
 
 Score = Callable[[np.ndarray, np.ndarray], float]
 
 
-def _correlation(correlate: Callable) -> Score:
+# scipy and sklearn take a second to import, so it happens where a score is computed.
+
+
+def _correlation(name: str) -> Score:
   def score(labels: np.ndarray, predictions: np.ndarray) -> float:
+    from scipy import stats
+
     # Undefined where one side is constant, as predictions may be early in training. 0.0 then says "no relation", and
     # unlike NaN can be logged, averaged over seeds and compared by early stopping.
     with warnings.catch_warnings():
       warnings.simplefilter("ignore")
-      value = float(correlate(labels, predictions).statistic) if len(labels) > 1 else 0.0
+      value = float(getattr(stats, name)(labels, predictions).statistic) if len(labels) > 1 else 0.0
     return value if math.isfinite(value) else 0.0
 
   return score
 
 
-def _f1(labels: np.ndarray, predictions: np.ndarray) -> float:
-  return metrics.f1_score(labels, predictions, zero_division=0.0)
+def _of_classes(name: str, **options: Any) -> Score:
+  def score(labels: np.ndarray, predictions: np.ndarray) -> float:
+    from sklearn import metrics
 
+    return getattr(metrics, name)(labels, predictions, **options)
 
-def _f1_macro(labels: np.ndarray, predictions: np.ndarray) -> float:
-  return metrics.f1_score(labels, predictions, average="macro", zero_division=0.0)
+  return score
 
 
 # Of classes, labels and predictions being numbers of classes. `f1` is that of class 1 in a task of two classes.
 CLASS_SCORES: dict[str, Score] = {
-  "accuracy": metrics.accuracy_score,
-  "f1": _f1,
-  "f1_macro": _f1_macro,
-  "matthews": metrics.matthews_corrcoef,
+  "accuracy": _of_classes("accuracy_score"),
+  "f1": _of_classes("f1_score", zero_division=0.0),
+  "f1_macro": _of_classes("f1_score", average="macro", zero_division=0.0),
+  "matthews": _of_classes("matthews_corrcoef"),
 }
 # Of numbers.
 NUMBER_SCORES: dict[str, Score] = {
-  "pearson": _correlation(stats.pearsonr),
-  "spearman": _correlation(stats.spearmanr),
+  "pearson": _correlation("pearsonr"),
+  "spearman": _correlation("spearmanr"),
 }
 
 

@@ -6,8 +6,6 @@ from typing import Any, Protocol
 
 from albert_jax.errors import InputError, unknown
 from albert_jax.messages import say
-from albert_jax.training.log.tensorboard import TensorBoard
-from albert_jax.training.log.wandb import WeightsAndBiases
 
 
 class Dashboard(Protocol):
@@ -20,10 +18,22 @@ class Dashboard(Protocol):
     """Sends what is left."""
 
 
+def _open_tensorboard(workdir: str, first_step: int, config: Mapping[str, Any]) -> Dashboard:
+  from albert_jax.training.log.tensorboard import TensorBoard  # imports torch, where it is installed: two seconds
+
+  return TensorBoard(workdir, first_step, config)
+
+
+def _open_wandb(workdir: str, first_step: int, config: Mapping[str, Any]) -> Dashboard:
+  from albert_jax.training.log.wandb import WeightsAndBiases
+
+  return WeightsAndBiases(workdir, first_step, config)
+
+
 # (workdir, step that the run starts from, config by dotted key) → an open dashboard.
 DASHBOARDS: dict[str, Callable[[str, int, Mapping[str, Any]], Dashboard]] = {
-  "tensorboard": TensorBoard,
-  "wandb": WeightsAndBiases,
+  "tensorboard": _open_tensorboard,
+  "wandb": _open_wandb,
 }
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import wandb
+
 from albert_jax.files import read_text
 
 _ID = "wandb_id"  # beside the run: whoever resumes it goes on with the same curves
@@ -24,8 +26,6 @@ class WeightsAndBiases:
   """
 
   def __init__(self, workdir: str, first_step: int, config: Mapping[str, Any]):
-    import wandb  # slow to import, and few runs use it
-
     path = Path(workdir) / _ID
     if not path.exists():
       path.write_text(uuid.uuid4().hex, encoding="utf-8")
