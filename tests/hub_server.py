@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import json
 import re
+import subprocess
 import threading
 import time
 import urllib.parse
@@ -77,6 +78,23 @@ def serve(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def kill_half_way(process: subprocess.Popen, downloads: Path, whole: str) -> None:
+  """Kills a program once it has one file of a repository whole and a part of another.
+
+  Args:
+    process: the program; it has a part of the file that is stalled.
+    downloads: the repository's folder in the cache.
+    whole: name of the other file.
+  """
+  try:
+    while not (any(downloads.glob("blobs/*.incomplete")) and any(downloads.glob(f"snapshots/**/{whole}"))):
+      assert process.poll() is None, process.communicate()[1]
+      threading.Event().wait(0.05)
+  finally:
+    process.kill()
+    process.communicate()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -2,7 +2,6 @@
 
 import io
 import os
-import threading
 from pathlib import Path
 
 import pyarrow
@@ -10,6 +9,7 @@ import pyarrow.parquet
 
 from configs import albert_base
 from tests.builders import run_program, start_program
+from tests.hub_server import kill_half_way
 
 NAME = "datasets/wikimedia/wikipedia"
 SIZES = {
@@ -38,15 +38,7 @@ def test_albert_base_downloads_wikipedia_and_goes_on_after_a_kill(hub, corpus, t
   command = ["train.py", "--config=configs/albert_base.py", *overrides, *places]
 
   hub.stalled = f"{folder}/b.parquet"
-  process = start_program(*command)
-  downloads = tmp_path / "hub" / "datasets--wikimedia--wikipedia"
-  try:
-    while not (any(downloads.glob("blobs/*.incomplete")) and any(downloads.glob("snapshots/*/*/a.parquet"))):
-      assert process.poll() is None, process.stderr.read()
-      threading.Event().wait(0.05)
-  finally:
-    process.kill()
-    process.communicate()
+  kill_half_way(start_program(*command), tmp_path / "hub" / "datasets--wikimedia--wikipedia", "a.parquet")
   hub.stalled = ""
   hub.requests.clear()
   assert "step 2/2" in run_program(*command).stderr

@@ -4,7 +4,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-import threading
 
 import pyarrow
 import pyarrow.parquet
@@ -14,6 +13,7 @@ from huggingface_hub import constants
 from albert_jax.data.text.sources import open_source
 from albert_jax.errors import InputError
 from tests.builders import ROOT
+from tests.hub_server import kill_half_way
 
 NAME = "datasets/owner/set"
 
@@ -140,15 +140,8 @@ def test_a_killed_download_goes_on_and_keeps_whole_files(hub, tmp_path):
   program += "print(len(list(open_source('hub:owner/set').documents())))"
   environment = os.environ | {"PYTHONPATH": str(ROOT)}
   hub.stalled = "big.parquet"
-  process = subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.DEVNULL)
-  try:
-    downloads = tmp_path / "hub" / "datasets--owner--set"
-    while not (any(downloads.glob("blobs/*.incomplete")) and any(downloads.glob("snapshots/*/small.parquet"))):
-      assert process.poll() is None
-      threading.Event().wait(0.05)
-  finally:
-    process.kill()
-    process.wait()
+  process = subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE, text=True)
+  kill_half_way(process, tmp_path / "hub" / "datasets--owner--set", "small.parquet")
   hub.stalled = ""
   hub.requests.clear()
   output = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
