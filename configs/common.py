@@ -107,10 +107,27 @@ def bert(size: str, arguments: str = "") -> ml_collections.ConfigDict:
   return finish(config, arguments)
 
 
+def recurrent(kind: str, width: int, arguments: str = "") -> ml_collections.ConfigDict:
+  """A recurrent encoder of two layers with BERT-mini's embedding tables and its recipe at length 128.
+
+  Args:
+    kind: "lstm" or "gru".
+    width: D, of both directions together.
+    arguments: what follows the colon.
+  """
+  config = bert("mini")
+  with config.unlocked():
+    config.name = f"{kind}_mini"
+    config.model.update(kind=kind, width=width, layers=2, heads=1, ffn=1)
+    config.model.sharing.update(attn="all", ffn="all")
+  return finish(config, parse_arguments(arguments))
+
+
 def finish(config: ml_collections.ConfigDict, arguments: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """Applies the argument `test`, adds the keys of the source, and locks: an unknown key is an error from here on."""
   if arguments.test and config.task == "pretrain":
-    _shrink(config)
+    with config.unlocked():
+      _shrink(config)
   add_missing(config)
   return config.lock()
 
@@ -136,7 +153,9 @@ def _shrink(config: ml_collections.ConfigDict) -> None:
   """A few steps of a tiny model on a little text: seconds on a CPU, and every part is used."""
   config.name += "_test"
   factorised = config.model.embedding != config.model.width
-  config.model.update(vocab_size=600, embedding=16 if factorised else 32, width=32, layers=4, heads=2, ffn=64)
+  config.model.update(vocab_size=600, embedding=16 if factorised else 32, width=32, layers=4)
+  if config.model.kind == "transformer":
+    config.model.update(heads=2, ffn=64)
   config.model.layer_loop = "scan"  # compiles faster
   kind = "wordpiece" if "wordpiece" in config.data.tokenizer else "sentencepiece"
   config.data.update(source="pydoc:optax", tokenizer=f"train:{kind}:600", max_length=64, max_predictions=10)

@@ -14,9 +14,10 @@ from albert_jax.tools.planning.flops import matmul_flops
 from albert_jax.training.program import make_program
 from tests.builders import ROOT, override
 
-NAMES = sorted(path.stem for path in Path(ROOT, "configs").glob("*bert_*.py"))
+RECURRENT = ("gru_mini", "lstm_mini")
+NAMES = [*sorted(path.stem for path in Path(ROOT, "configs").glob("*bert_*.py")), *RECURRENT]
 ARGUMENTS = {"albert": ("", "test", "version=2", "test,version=2"), "bert": ("", "test", "phase=2", "test,phase=2")}
-OWN = ("albert_tiny", "albert_mini")  # not published: no versions
+OWN = ("albert_tiny", "albert_mini", *RECURRENT)  # not published: no versions
 CASES = [(n, a) for n in NAMES for a in (("", "test") if n in OWN else ARGUMENTS[n.split("_")[0]])]
 PARAMS = {
   "albert_base": 11_813_810,
@@ -29,6 +30,8 @@ PARAMS = {
   "bert_medium": 41_668_412,
   "bert_base": 110_106_428,
   "bert_large": 336_226_108,
+  "lstm_mini": 11_657_276,
+  "gru_mini": 11_794_236,
 }
 
 

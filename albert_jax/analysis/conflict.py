@@ -85,14 +85,14 @@ def mean_grams(grams: Sequence[Grams]) -> Grams:
 
 
 def by_part(grams: Grams, encoder: EncoderConfig) -> dict[str, tuple[np.ndarray, sharing.Table]]:
-  """Gram matrix and table of each part of a layer ("attn", "ffn"), and of each of its parameters by path.
+  """Gram matrix and table of each part of a layer ("attn", "ffn", or "rnn"), and of each of its parameters by path.
 
   That of a part takes in the parameters that are shared by the part's own table, not those with a table of their own.
   Left out is what has no gradient.
   """
   grams = {path: gram for path, gram in grams.items() if path not in NO_GRADIENT}
   found = {}
-  for part, table in (("attn", encoder.attn_table), ("ffn", encoder.ffn_table)):
+  for part, table in encoder.part_tables.items():
     paths = [path for path in grams if path.startswith(f"{part}/") and encoder.tables[path] == table]
     if paths:
       found[part] = sum(grams[path] for path in paths), table

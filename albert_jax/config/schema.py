@@ -137,12 +137,19 @@ _TABLES = {  # of data.source "text_files"
 
 _SIZE = dict(low=1, high=INT32)
 _MODEL = {
+  "kind": Field(
+    "transformer",
+    "The encoder: transformer, or the bidirectional recurrent lstm or gru.",
+    finetuning="",
+    choices=("transformer", "lstm", "gru"),
+    before="transformer",
+  ),
   "vocab_size": Field(0, "V, pieces of the vocabulary.", **_SIZE),
   "embedding": Field(0, "E, width of the embedding tables.", **_SIZE),
   "width": Field(0, "D, width of the layers.", **_SIZE),
   "layers": Field(0, "L.", low=1, high=10_000),
-  "heads": Field(0, "H; each is D/H wide.", **_SIZE),
-  "ffn": Field(0, "F, width of the feed-forward part.", **_SIZE),
+  "heads": Field(0, "H; each is D/H wide. 1 in a recurrent encoder.", **_SIZE),
+  "ffn": Field(0, "F, width of the feed-forward part. 1 in a recurrent encoder.", **_SIZE),
   "positions": Field(512, "P, the longest example.", finetuning=0, **_SIZE),
   "token_types": Field(2, "Y, segments told apart.", finetuning=0, **_SIZE),
   "activation": Field("gelu_tanh", "Of the feed-forward part.", finetuning="", choices=("gelu", "gelu_tanh", "relu")),
@@ -153,6 +160,7 @@ _MODEL = {
   "sharing": {
     "attn": Field("all", "Which weight group each layer's attention reads: a scheme or a table.", finetuning=""),
     "ffn": Field("all", "The same for the feed-forward part.", finetuning=""),
+    "rnn": Field("", "The same for the layers of an LSTM or GRU; empty: each its own."),
     "query": Field("", "Of one matrix and its bias; empty: as its part."),
     "key": Field("", "The same."),
     "value": Field("", "The same."),

@@ -52,10 +52,14 @@ def export_huggingface(workdir: str, folder: str, step: int | None = None) -> st
     step: which checkpoint; the best or newest by default.
 
   Raises:
-    InputError: there is no such run or checkpoint, or the folder is not empty.
+    InputError: there is no such run or checkpoint, its encoder is recurrent, or the folder is not empty.
   """
   pretrained = pretrained_of_run(workdir, step)
   encoder = encoder_config(ml_collections.ConfigDict(pretrained.model))
+  if encoder.is_recurrent:
+    raise InputError(
+      f"{workdir} is a {encoder.kind}, which Hugging Face's BERT and ALBERT are not: take --format=stablehlo."
+    )
   name, parts = _class_of(pretrained, encoder)
   params = jax.tree.map(np.asarray, pretrained.restore({part: pretrained.specs[part] for part in ("encoder", *parts)}))
   layout, must_unshare = _layout(encoder)

@@ -67,6 +67,7 @@ def model_record(fields: Mapping[str, Any], file: str) -> dict[str, Any]:
     raise unknown(f"hidden_act in {file}", activation, ACTIVATIONS)
   record = {ours: _size(fields, hf, default[albert], file) for ours, (hf, *default) in _SIZES.items()}
   record |= {ours: _rate(fields, hf, default[albert], file) for ours, (hf, *default) in _RATES.items()}
+  record["kind"] = "transformer"
   record["embedding"] = _size(fields, "embedding_size", 128, file) if albert else record["width"]
   record["activation"] = ACTIVATIONS[activation]
   record["project_embeddings"] = albert  # transformers' ALBERT projects at E = H too

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from albert_jax.errors import InputError
 from albert_jax.interop.serving import INPUTS, ServingModel
 from albert_jax.models.depth import fixed_inputs
 from albert_jax.models.layers import LAYER_NORM_EPSILON
@@ -23,6 +24,8 @@ ACTIVATIONS = {"gelu": ("Gelu", {}), "gelu_tanh": ("Gelu", {"approximate": "tanh
 
 def write_onnx(model: ServingModel, folder: Path) -> None:
   """Writes the model, for any batch and length; inputs (int64) and outputs (float32) are those of `ServingModel`."""
+  if model.config.is_recurrent:
+    raise InputError(f"ONNX is written of transformers, and this is a {model.config.kind}: take --format=stablehlo.")
   graph = _Graph(model)
   x = graph.encoder()
   outputs = {"last_hidden_state": (x, ["batch", "length", model.config.width]), **graph.heads(x)}

@@ -15,7 +15,7 @@ from albert_jax.data.tokenizers.registry import load_tokenizer
 from albert_jax.files import new_folder
 from albert_jax.interop.pretrained import open_pretrained
 from albert_jax.messages import say
-from albert_jax.models.encoder import Encoder
+from albert_jax.models.encoder import make_encoder
 from albert_jax.models.heads import MaskedLMHead, Pooler, encode
 from albert_jax.models.layers import Dense
 from albert_jax.models.param import abstract_module
@@ -51,7 +51,7 @@ class ServingModel:
     """
     batch = dict(tokens=input_ids_BT, token_type_ids=token_type_ids_BT, example_ids=attention_mask_BT)
     batch["positions"] = jnp.broadcast_to(jnp.arange(input_ids_BT.shape[1]), input_ids_BT.shape)
-    x_BTD = encode(self._part("encoder", Encoder), batch, None)
+    x_BTD = encode(self._part("encoder", make_encoder), batch, None)
     found = {"last_hidden_state": x_BTD}
     if "mlm" in self.params:
       found["mlm_logits"] = self._part("mlm", MaskedLMHead)(x_BTD, self.params["encoder"]["embeddings"]["word"])

@@ -1,4 +1,4 @@
-"""The encoder of BERT and ALBERT: one scan over layers, which reads the sharing tables."""
+"""The encoder of BERT and ALBERT: one scan over layers, which reads the sharing tables; `make_encoder` knows others."""
 
 import functools
 
@@ -13,6 +13,7 @@ from albert_jax.models.attention import attend
 from albert_jax.models.depth import Depth, add_embedding, fixed_inputs, own_of
 from albert_jax.models.layers import Attend, Attention, Embeddings, FeedForward
 from albert_jax.models.logical_sharding import current_rules
+from albert_jax.models.recurrent import RecurrentEncoder
 from albert_jax.models.sizes import EncoderConfig
 
 # The parts of a layer in the order in which it applies them.
@@ -106,6 +107,11 @@ class Encoder(nnx.Module):
       layer = jax.checkpoint(layer, policy=_REMAT_POLICIES[self.config.remat], prevent_cse=is_unrolled)
     unroll = self.config.layers if is_unrolled else 1
     return jax.lax.scan(layer, x_BTD, (per_layer, rngs_L), length=self.config.layers, unroll=unroll)
+
+
+def make_encoder(config: EncoderConfig, *, rngs: nnx.Rngs) -> Encoder | RecurrentEncoder:
+  """The encoder of a kind; all are called alike."""
+  return (RecurrentEncoder if config.is_recurrent else Encoder)(config, rngs=rngs)
 
 
 def by_layer(weights: dict[str, jax.Array], tables: dict[str, sharing.Table]) -> tuple[dict, dict]:

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from albert_jax.models.dropout import dropout
-from albert_jax.models.encoder import Encoder
+from albert_jax.models.encoder import Encoder, make_encoder
 from albert_jax.models.layers import Dense, LayerNorm, activation
 from albert_jax.models.logical_sharding import constrain
 from albert_jax.models.param import constant
+from albert_jax.models.recurrent import RecurrentEncoder
 from albert_jax.models.sizes import EncoderConfig
 
 
@@ -17,7 +18,9 @@ def gather(x_BTD: jax.Array, positions_BM: jax.Array) -> jax.Array:
   return constrain(jnp.take_along_axis(x_BTD, positions_BM[:, :, None], axis=1), "BMD")
 
 
-def encode(encoder: Encoder, batch: dict[str, jax.Array], rng: jax.Array | None, *, collect: bool = False):
+def encode(
+  encoder: Encoder | RecurrentEncoder, batch: dict[str, jax.Array], rng: jax.Array | None, *, collect: bool = False
+):
   """Encodes the rows of a batch: x_BTD, or what `Encoder` returns to collect.
 
   A row may hold as many examples as `cls_positions` has columns, N; one if there is no such field.
@@ -59,7 +62,7 @@ class PretrainingModel(nnx.Module):
   """Encoder with masked-LM head and, where there is a pair objective, pooler and two-way pair head."""
 
   def __init__(self, config: EncoderConfig, *, pair: bool, rngs: nnx.Rngs):
-    self.encoder = Encoder(config, rngs=rngs)
+    self.encoder = make_encoder(config, rngs=rngs)
     self.mlm = MaskedLMHead(config, rngs=rngs)
     self.pooler = Pooler(config, rngs=rngs) if pair else None
     self.pair = Dense((config.width,), (2,), "DC", rngs=rngs) if pair else None
@@ -93,7 +96,7 @@ class ClassificationModel(nnx.Module):
 
   def __init__(self, config: EncoderConfig, outputs: int, *, dropout: float, rngs: nnx.Rngs):
     self.dropout = dropout
-    self.encoder = Encoder(config, rngs=rngs)
+    self.encoder = make_encoder(config, rngs=rngs)
     self.pooler = Pooler(config, rngs=rngs)
     self.classifier = Dense((config.width,), (outputs,), "DC", rngs=rngs)
 
@@ -109,7 +112,7 @@ class SpanModel(nnx.Module):
   """Encoder and a linear layer that gives each position a logit as start and one as end (arXiv 1810.04805, §4.2)."""
 
   def __init__(self, config: EncoderConfig, *, rngs: nnx.Rngs):
-    self.encoder = Encoder(config, rngs=rngs)
+    self.encoder = make_encoder(config, rngs=rngs)
     self.span = Dense((config.width,), (2,), "DC", rngs=rngs)
 
   def __call__(self, batch: dict[str, jax.Array], rng: jax.Array | None) -> tuple[jax.Array, jax.Array]:

@@ -41,6 +41,11 @@ def weight(letters: str, shape: tuple[int, ...], rngs: nnx.Rngs, *, stream: str 
   return nnx.Param(_truncated_normal(rngs[stream](), shape, jnp.float32), axes=Axes(letters))
 
 
+def uniform(letters: str, shape: tuple[int, ...], limit: float, rngs: nnx.Rngs) -> nnx.Param:
+  """A float32 weight that is uniform between ±limit."""
+  return nnx.Param(jax.random.uniform(rngs.params(), shape, jnp.float32, -limit, limit), axes=Axes(letters))
+
+
 def constant(letters: str, shape: tuple[int, ...], value: float, *, is_vector: bool = True) -> nnx.Param:
   """A float32 parameter that starts as a constant: a bias, or a part of a LayerNorm."""
   return nnx.Param(jnp.full(shape, value, jnp.float32), axes=Axes(letters, is_vector))

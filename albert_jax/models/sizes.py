@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from albert_jax.errors import InputError, unknown
 from albert_jax.models import sharing
 
+KINDS = ("transformer", "lstm", "gru")
+GATES = {"lstm": 4, "gru": 3}  # input, forget, cell, output; reset, update, new
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 REMAT = ("none", "full", "dots")
 LAYER_LOOPS = ("auto", "scan", "unroll")
@@ -86,6 +88,8 @@ class EncoderConfig:
       products).
     layer_loop: "scan" (one compiled layer), "unroll" (L copies of it) or "auto": scan on TPUs, unroll elsewhere.
     attention: the implementation, see `attention`; "auto" chooses.
+    kind: "transformer", "lstm" or "gru": a recurrent encoder has L bidirectional layers, H and F are 1.
+    rnn_table: weight group of each recurrent layer; () = each its own.
   """
 
   vocab_size: int
@@ -108,6 +112,8 @@ class EncoderConfig:
   remat: str = "none"
   layer_loop: str = "scan"
   attention: str = "auto"
+  kind: str = "transformer"
+  rnn_table: sharing.Table = ()
 
   def __post_init__(self):
     for name in ("vocab_size", "embedding", "width", "layers", "heads", "ffn", "positions", "token_types"):
@@ -120,10 +126,46 @@ class EncoderConfig:
     for name in ("dropout", "attention_dropout"):
       if not 0 <= getattr(self, name) < 1:
         raise InputError(f"model.{name} must be in [0, 1), got {getattr(self, name)}.")
-    named = {"activation": ACTIVATIONS, "remat": REMAT, "layer_loop": LAYER_LOOPS, "attention": ATTENTION}
+    named = {
+      "activation": ACTIVATIONS,
+      "remat": REMAT,
+      "layer_loop": LAYER_LOOPS,
+      "attention": ATTENTION,
+      "kind": KINDS,
+    }
     for name, known in named.items():
       if getattr(self, name) not in known:
         raise unknown(f"model.{name}", getattr(self, name), known)
+    if self.is_recurrent:
+      self._check_recurrent()
+    elif self.rnn_table:
+      raise InputError('model.sharing.rnn is for model.kind "lstm" or "gru"; leave it empty for a transformer.')
+
+  def _check_recurrent(self) -> None:
+    plain = {"heads": 1, "ffn": 1, "remat": "none"}
+    for name, value in plain.items():
+      if getattr(self, name) != value:
+        raise InputError(f"model.{name} is for transformers: leave it at {value!r} for model.kind {self.kind}.")
+    alike = {"attn": self.attn_table, "ffn": self.ffn_table, **dict(self.leaf_tables)}
+    for name, table in alike.items():
+      if any(table):
+        raise InputError(f"model.sharing.{name} is for transformers: model.kind {self.kind} reads model.sharing.rnn.")
+    if not self.depth.is_plain:
+      raise InputError(f"model.depth is for transformers: leave it at its defaults for model.kind {self.kind}.")
+    if self.width % 2:
+      raise InputError(f"model.width {self.width} must be even for model.kind {self.kind}: each direction has a half.")
+
+  @property
+  def is_recurrent(self) -> bool:
+    """Whether it is an LSTM or a GRU."""
+    return self.kind in GATES
+
+  @property
+  def part_tables(self) -> dict[str, sharing.Table]:
+    """The sharing table of each part of a layer."""
+    if self.is_recurrent:
+      return {"rnn": self.rnn_table or tuple(range(self.layers))}
+    return {"attn": self.attn_table, "ffn": self.ffn_table}
 
   @property
   def head_dim(self) -> int:
@@ -138,8 +180,11 @@ class EncoderConfig:
   @functools.cached_property
   def tables(self) -> dict[str, sharing.Table]:
     """The sharing table of each parameter of a layer by its path, such as "attn/query/kernel"."""
+    if self.is_recurrent:
+      paths = (f"rnn/{module}/{leaf}" for module in ("input", "hidden") for leaf in ("kernel", "bias"))
+      return dict.fromkeys(paths, self.part_tables["rnn"])
     special, found = dict(self.leaf_tables), {}
-    for part, of_part in (("attn", self.attn_table), ("ffn", self.ffn_table)):
+    for part, of_part in self.part_tables.items():
       for matrix in MATRICES[part]:
         of_matrix = special.get(matrix, of_part)
         found[f"{part}/{matrix}/kernel"] = of_matrix

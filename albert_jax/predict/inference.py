@@ -13,7 +13,7 @@ from albert_jax.data.finetuning.encode import Sequences
 from albert_jax.data.finetuning.rows import LabelledRows, RowSettings
 from albert_jax.data.tokenizers.base import Tokenizer
 from albert_jax.errors import InputError, unknown
-from albert_jax.models.encoder import Encoder
+from albert_jax.models.encoder import make_encoder
 from albert_jax.models.heads import ClassificationModel, PretrainingModel, SpanModel, encode
 from albert_jax.models.param import abstract_module
 from albert_jax.models.sizes import EncoderConfig
@@ -28,7 +28,7 @@ POOLINGS = ("mean", "cls")
 
 def make_encode(config: EncoderConfig) -> Forward:
   """Forward with `pooling`: (vectors_BD,), float32; "mean" is over all tokens, [CLS] and [SEP] too."""
-  graph = abstract_module(lambda rngs: Encoder(config, rngs=rngs))
+  graph = abstract_module(lambda rngs: make_encoder(config, rngs=rngs))
 
   @functools.partial(jax.jit, static_argnames="pooling")
   def forward(params, batch, *, pooling):

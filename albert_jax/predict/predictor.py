@@ -105,7 +105,7 @@ class Predictor:
   def __repr__(self) -> str:
     c, can = self.config, ", ".join(self.methods)
     shared = any(sharing.num_groups(table) < c.layers for table in c.tables.values())
-    family = "ALBERT" if shared or c.has_projection else "BERT"
+    family = c.kind.upper() if c.is_recurrent else "ALBERT" if shared or c.has_projection else "BERT"
     return (
       f"<{family} of {self._path}: {c.layers} layers, width {c.width}, {self.num_parameters:,} parameters; "
       f"heads: {', '.join(self.heads) or 'none'}; can {can}>"

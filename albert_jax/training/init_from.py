@@ -17,7 +17,7 @@ from albert_jax.optim.optimizer import MomentsState
 from albert_jax.training import best
 
 # What a model's shape consists of; a config that leaves one of these empty inherits it.
-SHAPE = ("vocab_size", "embedding", "width", "layers", "heads", "ffn", "positions", "token_types", "activation")
+SHAPE = ("kind", "vocab_size", "embedding", "width", "layers", "heads", "ffn", "positions", "token_types", "activation")
 _LISTED = 5
 
 

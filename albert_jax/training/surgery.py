@@ -24,8 +24,10 @@ def operate(start: Pretrained, old: EncoderConfig, new: EncoderConfig, rule: str
     moments: `init_optimizer` of the config: "new", or a name of `models.surgery.MOMENTS`.
 
   Raises:
-    InputError: the rule needs what the new model does not have, or the moments cannot follow.
+    InputError: the kinds of model differ, the rule needs what the new one does not have, or the moments cannot follow.
   """
+  if old.kind != new.kind:
+    raise InputError(f"init_from={start.path} is a {old.kind}, and model.kind is {new.kind}: they must be equal.")
   if rule == "svd" and not new.depth.lora:
     raise InputError("init_rule=svd fills each layer's low-rank additions: give their rank, model.depth.lora.")
   if (old.tables, old.depth) == (new.tables, new.depth) and rule != "svd":

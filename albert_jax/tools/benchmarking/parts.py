@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from albert_jax.models import heads
-from albert_jax.models.encoder import Encoder
+from albert_jax.models.encoder import make_encoder
 from albert_jax.models.param import abstract_module
 from albert_jax.tools.benchmarking.timing import medians
 from albert_jax.training.program import Program
@@ -55,7 +55,7 @@ def time_parts(program: Program, batch: Batch, *, runs: int) -> dict[str, Any]:
 def _pieces(program: Program, batch: Batch) -> dict[str, tuple]:
   """Functions of state and batch, and what else they are called with."""
   task = program.task
-  graph = abstract_module(lambda rngs: Encoder(task.encoder, rngs=rngs))
+  graph = abstract_module(lambda rngs: make_encoder(task.encoder, rngs=rngs))
   rng = program.hyper.rng
   shape = (*batch["tokens"].shape, task.encoder.width)
   weights_BTD = jax.device_put(jax.random.normal(rng, shape, task.encoder.dtype), program.batch_sharding)

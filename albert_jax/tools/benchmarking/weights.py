@@ -25,13 +25,14 @@ def layout(encoder: EncoderConfig) -> tuple[int, int, int] | None:
   Raises:
     InputError: neither shares weights in that way.
   """
-  if not encoder.has_projection and encoder.one_table == tuple(range(encoder.layers)):
+  is_transformer = not encoder.is_recurrent
+  if is_transformer and not encoder.has_projection and encoder.one_table == tuple(range(encoder.layers)):
     return None
-  found = albert_layout(encoder.one_table) if encoder.one_table else None
+  found = albert_layout(encoder.one_table) if is_transformer and encoder.one_table else None
   if found is None or not encoder.has_projection:
     raise InputError(
-      "transformers has no model that shares weights in this way: compare a BERT (model.sharing none, no projection) "
-      "or an ALBERT (all or groups:N for both parts, with a projection from E to D), or give no --peers."
+      "transformers has no model of this kind that shares weights in this way: compare a BERT (model.sharing none, no "
+      "projection) or an ALBERT (all or groups:N for both parts, with a projection from E to D), or give no --peers."
     )
   return found
 

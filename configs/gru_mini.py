@@ -1,0 +1,10 @@
+"""A bidirectional GRU with as many parameters as BERT-mini in its layers, 3.2 M, and trained as it is.
+
+python train.py --config=configs/gru_mini.py
+"""
+
+from configs import common
+
+
+def get_config(arguments: str = ""):
+  return common.recurrent("gru", 592, arguments)
