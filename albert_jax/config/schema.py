@@ -140,9 +140,7 @@ _MODEL = {
   "kind": Field(
     "transformer",
     "The encoder: transformer, or the bidirectional recurrent lstm or gru.",
-    finetuning="",
     choices=("transformer", "lstm", "gru"),
-    before="transformer",
   ),
   "vocab_size": Field(0, "V, pieces of the vocabulary.", **_SIZE),
   "embedding": Field(0, "E, width of the embedding tables.", **_SIZE),

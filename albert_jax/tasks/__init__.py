@@ -45,7 +45,6 @@ def resolve(config: ml_collections.ConfigDict, start: Pretrained | None) -> Pret
   if start is not None:
     fill_from_pretrained(config, start)
   with config.unlocked():
-    config.model.kind = config.model.kind or "transformer"
     add_missing(config)  # what a value of the command line, such as data.source, has keys for
     split_lists(config)
   missing = [f"model.{key}" for key in SHAPE if not config.model[key]]

@@ -17,7 +17,7 @@ from albert_jax.optim.optimizer import MomentsState
 from albert_jax.training import best
 
 # What a model's shape consists of; a config that leaves one of these empty inherits it.
-SHAPE = ("kind", "vocab_size", "embedding", "width", "layers", "heads", "ffn", "positions", "token_types", "activation")
+SHAPE = ("vocab_size", "embedding", "width", "layers", "heads", "ffn", "positions", "token_types", "activation")
 _LISTED = 5
 
 
@@ -135,6 +135,8 @@ def fill_from_pretrained(config: ml_collections.ConfigDict, start: Pretrained) -
   with config.unlocked():
     if not config.model.width:
       config.model.project_embeddings = start.model.get("project_embeddings", False)
+    if config.model.kind == "transformer":  # the default: a start of another kind is taken as it is
+      config.model.kind = start.model["kind"]
     for key in SHAPE:
       config.model[key] = config.model[key] or start.model[key]
     if "depth" in start.model and not (config.model.sharing.attn or config.model.sharing.ffn):
